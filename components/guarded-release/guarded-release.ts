@@ -1,0 +1,85 @@
+import { Release } from "@pulumi/kubernetes/helm/v3/release";
+import { version as providerVersion } from "@pulumi/kubernetes/package.json";
+import * as pulumi from "@pulumi/pulumi";
+import type { Values } from "../config/values";
+import { findAnnotation, render, type RenderedObject } from "./render";
+
+export interface GuardedReleaseArgs {
+    /** Chart folder, relative to the project's root (an absolute path would differ on every machine). */
+    readonly chart: string;
+    /** Name of the Helm release. */
+    readonly name: string;
+    readonly namespace: string;
+    /** The chart's values, complete and plain: nothing unknown and nothing secret, so that a preview can render them. */
+    readonly values: Values;
+    /** What a person would edit when the chart refuses the values. */
+    readonly origin: string;
+}
+
+/** Annotation by which the chart says how long an install or upgrade may take, in seconds; see `chart/templates/_helpers.tpl`. */
+export const TIMEOUT_ANNOTATION = "ml-api/release-timeout-seconds";
+/** Helm's own default, for charts that do not say. */
+const DEFAULT_TIMEOUT_SECONDS = 300;
+
+/**
+ * A Helm release of a local chart that either becomes what was asked for or stays what it was: atomic, bounded in time and in
+ * history, its name and namespace explicit, its values the whole truth. The chart is rendered first, in previews too, so
+ * that values which it refuses fail before anything is touched.
+ */
+export class GuardedRelease extends pulumi.ComponentResource {
+    /** What the chart renders to; known in previews. */
+    readonly objects: pulumi.Output<RenderedObject[]>;
+    /** State of the release as Helm tells it: `deployed` after every successful update. */
+    readonly status: pulumi.Output<string>;
+    readonly revision: pulumi.Output<number>;
+
+    constructor(name: string, args: GuardedReleaseArgs, opts: pulumi.ComponentResourceOptions = {}) {
+        super("ml-api:index:GuardedRelease", name, {}, opts);
+
+        this.objects = pulumi.output(
+            render(
+                {
+                    chart: args.chart,
+                    releaseName: args.name,
+                    namespace: args.namespace,
+                    values: args.values,
+                    origin: args.origin,
+                },
+                { parent: this, version: providerVersion },
+            ),
+        );
+        const release = new Release(
+            name,
+            {
+                chart: args.chart,
+                name: args.name,
+                namespace: args.namespace,
+                values: args.values,
+                timeout: this.objects.apply(timeoutSeconds),
+                atomic: true,
+                cleanupOnFail: true,
+                waitForJobs: true,
+                // Helm's default is to keep every revision for ever.
+                maxHistory: 10,
+                // Without it an upgrade with no values at all keeps the last release's values.
+                resetValues: true,
+                // The namespace belongs to this program, or to somebody else; never to Helm.
+                createNamespace: false,
+            },
+            { parent: this },
+        );
+        this.status = release.status.status;
+        this.revision = release.status.revision;
+        this.registerOutputs({ status: this.status, revision: this.revision });
+    }
+}
+
+function timeoutSeconds(objects: readonly RenderedObject[]): number {
+    const seconds = Number(findAnnotation(objects, TIMEOUT_ANNOTATION) ?? DEFAULT_TIMEOUT_SECONDS);
+    if (!Number.isSafeInteger(seconds) || seconds <= 0) {
+        throw new pulumi.RunError(
+            `the chart's annotation ${TIMEOUT_ANNOTATION} is not a number of seconds: ${JSON.stringify(seconds)}`,
+        );
+    }
+    return seconds;
+}

@@ -1,0 +1,81 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Values } from "../config/values";
+
+/** A Kubernetes object as the chart renders it. */
+export interface RenderedObject {
+    readonly apiVersion: string;
+    readonly kind: string;
+    readonly metadata: {
+        readonly name: string;
+        readonly namespace?: string;
+        readonly annotations?: Readonly<Record<string, string>>;
+        readonly labels?: Readonly<Record<string, string>>;
+    };
+    readonly spec?: unknown;
+}
+
+export interface RenderArgs {
+    /** Chart folder, relative to the project's root. */
+    readonly chart: string;
+    readonly releaseName: string;
+    readonly namespace: string;
+    /** Exactly the values that the Release gets. */
+    readonly values: Values;
+    /** What a person would edit when the render fails, e.g. the values file. */
+    readonly origin: string;
+}
+
+/**
+ * The Kubernetes version that charts are rendered for. Declared, because without a cluster Helm would assume 1.20, and with
+ * one each cluster its own, so that the same commit would render to different objects.
+ */
+export const KUBE_VERSION = "1.34.0";
+
+/**
+ * Renders a chart in the Kubernetes provider, with the Helm that will install it; works without a cluster, in preview too.
+ *
+ * @returns the objects, hooks included, without the `helm test` ones
+ * @throws pulumi.RunError with the chart's own message when it refuses the values or cannot be rendered
+ */
+export async function render(args: RenderArgs, opts: pulumi.InvokeOptions): Promise<RenderedObject[]> {
+    const jsonOpts = JSON.stringify({
+        path: args.chart,
+        release_name: args.releaseName,
+        namespace: args.namespace,
+        values: args.values,
+        kube_version: KUBE_VERSION,
+        api_versions: [],
+        skip_crd_rendering: false,
+        include_test_hook_resources: false,
+    });
+    try {
+        // All arguments are plain: an unknown one would make this call wait for ever.
+        const { result } = (await pulumi.runtime.invoke("kubernetes:helm:template", { jsonOpts }, opts)) as {
+            result: RenderedObject[];
+        };
+        return result;
+    } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        throw new pulumi.RunError(
+            `${args.origin}: the chart ${args.chart} cannot be rendered with these values:\n${chartMessage(message)}`,
+        );
+    }
+}
+
+/** Peels what Pulumi and Helm wrap around a chart's own words. */
+export function chartMessage(message: string): string {
+    const own = message
+        .replace(/^.*?kubernetes:helm:template[^:]*:\s*/s, "")
+        .replace(/^(?:failed to (?:create chart from template|generate YAML for specified Helm chart):\s*)+/, "")
+        .replace(/^execution error at \([^)]*\):\s*/, "");
+    return own
+        .trim()
+        .split("\n")
+        .map((line) => `  ${line}`)
+        .join("\n");
+}
+
+/** The value of an annotation that the chart prints on one of its objects. */
+export function findAnnotation(objects: readonly RenderedObject[], annotation: string): string | undefined {
+    return objects.map((object) => object.metadata.annotations?.[annotation]).find((value) => value !== undefined);
+}

@@ -1,0 +1,128 @@
+import { Namespace } from "@pulumi/kubernetes/core/v1/namespace";
+import * as pulumi from "@pulumi/pulumi";
+import type { Cluster } from "../config/cluster";
+import { isValues, mergeValues, type Values } from "../config/values";
+import { GuardedRelease } from "../guarded-release/guarded-release";
+import { apiKeySecretName, createApiKey } from "./api-key";
+import { accessCommand, imageOf, logsCommand, urlOf } from "./outputs";
+
+export interface MlApiArgs {
+    /** Name of the API and of its Helm release. Must be known when the program runs. */
+    readonly name: string;
+    readonly namespace: string;
+    /** Create the namespace, labelled for restricted Pod Security; false uses one that exists and leaves it alone. */
+    readonly createNamespace: boolean;
+    /** The chart's values: plain and without secrets. */
+    readonly values: Values;
+    /** The file to look at when the chart refuses the values. */
+    readonly valuesFile: string;
+    /** Number of the API key in use, from 1. */
+    readonly keyGeneration: number;
+    /** Accept the key before as well: the first of the two deploys of a rotation. */
+    readonly acceptPreviousKey: boolean;
+    /** The API key; a random one per generation when undefined. */
+    readonly apiKey?: pulumi.Input<string> | undefined;
+    readonly previousApiKey?: pulumi.Input<string> | undefined;
+    /** Refuse to delete or replace the namespace and the release. */
+    readonly protect: boolean;
+    /** Chart folder, relative to the project's root. Default `./chart`. */
+    readonly chart?: string;
+    /** Where it runs, for the commands among the outputs. */
+    readonly cluster?: Cluster | undefined;
+}
+
+/** A Python machine-learning API on Kubernetes: its namespace, its API key and a guarded Helm release of the chart. */
+export class MlApi extends pulumi.ComponentResource {
+    /** Name of the Helm release. */
+    readonly release: pulumi.Output<string>;
+    readonly namespace: pulumi.Output<string>;
+    /** Image reference as the pods get it: `repository:tag@digest`. */
+    readonly image: pulumi.Output<string>;
+    /** Where clients reach the API: through its Service, from inside the cluster. */
+    readonly url: pulumi.Output<string>;
+    /** The commands that reach the API from here, with its key. */
+    readonly access: pulumi.Output<string>;
+    /** The command that shows the API's logs. */
+    readonly logs: pulumi.Output<string>;
+    /** State of the release as Helm tells it. */
+    readonly status: pulumi.Output<string>;
+
+    constructor(name: string, args: MlApiArgs, opts: pulumi.ComponentResourceOptions = {}) {
+        super("ml-api:index:MlApi", name, {}, opts);
+        const guarded = { parent: this, protect: args.protect };
+
+        const prerequisites: pulumi.Resource[] = [];
+        if (args.createNamespace) {
+            prerequisites.push(
+                new Namespace(
+                    args.namespace,
+                    { metadata: { name: args.namespace, labels: NAMESPACE_LABELS } },
+                    guarded,
+                ),
+            );
+        }
+
+        // Only the Secret's name and the generation's number enter the values: both are plain and known in every preview.
+        let values = args.values;
+        let keySecret = keyAskedFor(values);
+        if (keySecret === "ours") {
+            const key = {
+                name: args.name,
+                namespace: args.namespace,
+                generation: args.keyGeneration,
+                acceptPrevious: args.acceptPreviousKey,
+            };
+            keySecret = apiKeySecretName(key);
+            // Not protected: a rotation removes the key before.
+            const secret = createApiKey(
+                { ...key, key: args.apiKey, previousKey: args.previousApiKey },
+                { parent: this, dependsOn: [...prerequisites] },
+            );
+            prerequisites.push(secret);
+            values = mergeValues(values, { apiKey: { existingSecret: keySecret, generation: args.keyGeneration } });
+        }
+
+        const release = new GuardedRelease(
+            args.name,
+            {
+                chart: args.chart ?? "./chart",
+                name: args.name,
+                namespace: args.namespace,
+                values,
+                origin: args.valuesFile,
+            },
+            { ...guarded, dependsOn: prerequisites },
+        );
+
+        const where = { name: args.name, namespace: args.namespace, context: args.cluster?.context, keySecret };
+        this.release = pulumi.output(args.name);
+        this.namespace = pulumi.output(args.namespace);
+        this.image = release.objects.apply((objects) => imageOf(objects));
+        this.url = release.objects.apply((objects) => urlOf(objects, args.namespace));
+        this.access = release.objects.apply((objects) => accessCommand(where, objects, values));
+        this.logs = pulumi.output(logsCommand(where));
+        this.status = release.status;
+        this.registerOutputs({
+            release: this.release,
+            namespace: this.namespace,
+            image: this.image,
+            url: this.url,
+            access: this.access,
+            logs: this.logs,
+            status: this.status,
+        });
+    }
+}
+
+/** Pods that ask for more than the restricted profile allows are refused by the cluster, and named in warnings. */
+const NAMESPACE_LABELS = Object.fromEntries(
+    ["enforce", "audit", "warn"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"]),
+);
+
+/** Who provides the API key: we, a Secret that the values name, or nobody because no key is asked for. */
+function keyAskedFor(values: Values): "ours" | (string & {}) | undefined {
+    const apiKey = isValues(values["apiKey"]) ? values["apiKey"] : {};
+    if (apiKey["enabled"] === false) return undefined;
+    const existing = apiKey["existingSecret"];
+    return typeof existing === "string" && existing !== "" ? existing : "ours";
+}
