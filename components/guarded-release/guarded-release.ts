@@ -1,8 +1,10 @@
 import { Release } from "@pulumi/kubernetes/helm/v3/release";
 import { version as providerVersion } from "@pulumi/kubernetes/package.json";
 import * as pulumi from "@pulumi/pulumi";
-import type { Values } from "../config/values";
+import { mergeValues, type Values } from "../config/values";
+import { digestOf } from "./digest";
 import { findAnnotation, render, type RenderedObject } from "./render";
+import { byName, RenderedObjects } from "./rendered-objects";
 
 export interface GuardedReleaseArgs {
     /** Chart folder, relative to the project's root (an absolute path would differ on every machine). */
@@ -23,8 +25,11 @@ const DEFAULT_TIMEOUT_SECONDS = 300;
 
 /**
  * A Helm release of a local chart that either becomes what was asked for or stays what it was: atomic, bounded in time and in
- * history, its name and namespace explicit, its values the whole truth. The chart is rendered first, in previews too, so
- * that values which it refuses fail before anything is touched.
+ * history, its name and namespace explicit, its values the whole truth.
+ *
+ * The chart is rendered first, in previews too. So values that the chart refuses fail before anything is touched; an edit is an
+ * update exactly when it changes what is rendered, because the digest of that is one of the values; and a preview shows field
+ * by field what becomes of each object.
  */
 export class GuardedRelease extends pulumi.ComponentResource {
     /** What the chart renders to; known in previews. */
@@ -36,13 +41,14 @@ export class GuardedRelease extends pulumi.ComponentResource {
     constructor(name: string, args: GuardedReleaseArgs, opts: pulumi.ComponentResourceOptions = {}) {
         super("ml-api:index:GuardedRelease", name, {}, opts);
 
+        const withDigest = (renderDigest: string) => mergeValues(args.values, { global: { renderDigest, repair: "" } });
         this.objects = pulumi.output(
             render(
                 {
                     chart: args.chart,
                     releaseName: args.name,
                     namespace: args.namespace,
-                    values: args.values,
+                    values: withDigest(""),
                     origin: args.origin,
                 },
                 { parent: this, version: providerVersion },
@@ -54,7 +60,7 @@ export class GuardedRelease extends pulumi.ComponentResource {
                 chart: args.chart,
                 name: args.name,
                 namespace: args.namespace,
-                values: args.values,
+                values: this.objects.apply((objects) => withDigest(digestOf(objects))),
                 timeout: this.objects.apply(timeoutSeconds),
                 atomic: true,
                 cleanupOnFail: true,
@@ -68,6 +74,9 @@ export class GuardedRelease extends pulumi.ComponentResource {
             },
             { parent: this },
         );
+        const released = pulumi.all([this.objects, release.urn]).apply(([objects]) => byName(objects));
+        new RenderedObjects(name, released, { parent: this });
+
         this.status = release.status.status;
         this.revision = release.status.revision;
         this.registerOutputs({ status: this.status, revision: this.revision });

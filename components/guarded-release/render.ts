@@ -34,8 +34,8 @@ export const KUBE_VERSION = "1.34.0";
 /**
  * Renders a chart in the Kubernetes provider, with the Helm that will install it; works without a cluster, in preview too.
  *
- * @returns the objects, hooks included, without the `helm test` ones
- * @throws pulumi.RunError with the chart's own message when it refuses the values or cannot be rendered
+ * @returns the objects, hooks and `helm test` included
+ * @throws RenderError with the chart's own message when it refuses the values or cannot be rendered
  */
 export async function render(args: RenderArgs, opts: pulumi.InvokeOptions): Promise<RenderedObject[]> {
     const jsonOpts = JSON.stringify({
@@ -46,7 +46,8 @@ export async function render(args: RenderArgs, opts: pulumi.InvokeOptions): Prom
         kube_version: KUBE_VERSION,
         api_versions: [],
         skip_crd_rendering: false,
-        include_test_hook_resources: false,
+        // An edited test is an edited release, too.
+        include_test_hook_resources: true,
     });
     try {
         // All arguments are plain: an unknown one would make this call wait for ever.
@@ -56,9 +57,18 @@ export async function render(args: RenderArgs, opts: pulumi.InvokeOptions): Prom
         return result;
     } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
-        throw new pulumi.RunError(
+        throw new RenderError(
             `${args.origin}: the chart ${args.chart} cannot be rendered with these values:\n${chartMessage(message)}`,
         );
+    }
+}
+
+/** A chart that cannot be rendered: a fault of chart or values, so Pulumi prints it without a stack trace. */
+export class RenderError extends pulumi.RunError {
+    constructor(text: string) {
+        super(text);
+        // The SDK writes the name of every property that waited for the render in front of the message.
+        Object.defineProperty(this, "message", { get: () => text, set: () => undefined });
     }
 }
 

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { expect } from "chai";
+import { digestOf } from "../../components/guarded-release/digest";
 import type { RenderedObject } from "../../components/guarded-release/render";
 import { MlApi, type MlApiArgs } from "../../components/ml-api/ml-api";
 
@@ -116,19 +117,31 @@ describe("MlApi", () => {
             expect(release()["values"]).to.deep.equal({
                 ...ARGS.values,
                 apiKey: { existingSecret: "mf-demo-key-1", generation: 1 },
+                global: { renderDigest: digestOf(OBJECTS), repair: "" },
             });
             expect(holdsSecret(release()["values"])).to.equal(false);
         });
     }
 
-    it("renders exactly the values of the release, for a declared Kubernetes version", async () => {
+    it("renders exactly the values of the release but for their digest, for a declared Kubernetes version", async () => {
         await deploy();
+        const values = { ...(release()["values"] as object), global: { renderDigest: "", repair: "" } };
+        expect(rendered).to.have.length(1);
         expect(rendered[0]).to.deep.include({
             path: "./chart",
             release_name: "mf-demo",
             namespace: "mf-demo-dev",
-            values: release()["values"],
+            values,
             kube_version: "1.34.0",
+        });
+    });
+
+    it("shows the rendered objects as the inputs of a resource of their own", async () => {
+        await deploy({}, true);
+        const [shown] = find("ml-api:index:RenderedObjects");
+        expect(shown?.inputs["objects"]).to.deep.equal({
+            "Deployment/mf-demo": OBJECTS[0],
+            "Service/mf-demo": OBJECTS[1],
         });
     });
 
@@ -192,6 +205,7 @@ describe("MlApi", () => {
             "random:index/randomPassword:RandomPassword mf-demo-key-1",
             "kubernetes:core/v1:Secret mf-demo-key-1",
             "ml-api:index:GuardedRelease mf-demo",
+            "ml-api:index:RenderedObjects mf-demo",
             "kubernetes:helm.sh/v3:Release mf-demo",
         ]);
     });

@@ -1,0 +1,31 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { RenderedObject } from "./render";
+
+/** What a release consists of, `Kind/name` → object. */
+export type ObjectsByName = Readonly<Record<string, RenderedObject>>;
+
+/**
+ * The objects of a release as the inputs of a resource of their own: Pulumi then shows in every preview, field by field, what
+ * becomes of each of them, and keeps them in its state to compare with. It deploys nothing.
+ */
+export class RenderedObjects extends pulumi.ComponentResource {
+    /**
+     * @param objects must wait for the release, so that a failed update leaves the objects of the last good one in the state
+     */
+    constructor(name: string, objects: pulumi.Output<ObjectsByName>, opts: pulumi.ComponentResourceOptions) {
+        super("ml-api:index:RenderedObjects", name, { objects }, opts);
+        this.registerOutputs({});
+    }
+}
+
+/** Names objects as people do. Two of one kind and name (of different API groups or namespaces) are told apart by these. */
+export function byName(objects: readonly RenderedObject[]): ObjectsByName {
+    const short = ({ kind, metadata }: RenderedObject) => `${kind}/${metadata.name}`;
+    const long = (object: RenderedObject) =>
+        [object.apiVersion, object.metadata.namespace, short(object)].filter(Boolean).join("/");
+    const count = new Map<string, number>();
+    for (const object of objects) count.set(short(object), (count.get(short(object)) ?? 0) + 1);
+    return Object.fromEntries(
+        objects.map((object) => [count.get(short(object)) === 1 ? short(object) : long(object), object]),
+    );
+}

@@ -1,0 +1,187 @@
+"""The server as Kubernetes meets it: a process, its signals, its exit code, its log."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .conftest import Process, eventually
+
+Launch = Callable[..., Process]
+SLOW = "tests.slow_server"
+
+
+def ready(process: Process) -> None:
+    eventually(lambda: process.answers("/readyz"), 10)
+
+
+def test_a_request_in_flight_at_sigterm_is_finished_and_the_exit_code_is_0(
+    launch: Launch, wine: dict[str, float]
+) -> None:
+    process = launch(SLOW, PREDICT_SECONDS=1.5)
+    ready(process)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(httpx.post, f"{process.url}/predict", json={"inputs": wine}, timeout=10, verify=False)
+        eventually(lambda: "ml_api_predict_in_flight 1.0" in process.get("/metrics").text)
+        process.terminate()
+        # New connections are refused meanwhile: the chart's preStop pause is for those.
+        eventually(lambda: not process.answers("/livez"))
+        assert not asked.done()
+        assert asked.result().status_code == 200
+    assert process.wait() == 0
+    assert process.messages()[-1].startswith("Finished server process")
+
+
+def test_an_idle_server_leaves_at_once_even_with_open_connections(launch: Launch) -> None:
+    process = launch(UVICORN_TIMEOUT_KEEP_ALIVE=600)
+    ready(process)
+    with httpx.Client(verify=False) as kept:
+        kept.get(f"{process.url}/livez")
+        process.terminate()
+        assert process.wait(3) == 0
+
+
+def test_a_request_longer_than_the_drain_is_cut_and_does_not_hold_the_process(
+    launch: Launch, wine: dict[str, float]
+) -> None:
+    process = launch(SLOW, PREDICT_SECONDS=60, UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=1)
+    ready(process)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(httpx.post, f"{process.url}/predict", json={"inputs": wine}, timeout=10, verify=False)
+        eventually(lambda: "ml_api_predict_in_flight 1.0" in process.get("/metrics").text)
+        process.terminate()
+        assert process.wait(5) == 0
+        assert asked.result().status_code == 500
+    assert any("timeout graceful shutdown exceeded" in message for message in process.messages())
+
+
+def test_a_model_that_loads_slowly_leaves_the_process_alive_and_becomes_ready_late(launch: Launch) -> None:
+    process = launch(SLOW, LOAD_SECONDS=1.5)
+    eventually(lambda: process.answers("/livez"), 10)
+    assert process.get("/readyz").status_code == 503
+    assert process.get("/livez").elapsed.total_seconds() < 0.5
+    ready(process)
+    messages = process.messages()
+    assert messages.index("model loading") < messages.index("model ready")
+
+
+def test_sigterm_while_the_model_still_loads_ends_the_process(launch: Launch) -> None:
+    process = launch(SLOW, LOAD_SECONDS=60)
+    eventually(lambda: process.answers("/livez"), 10)
+    process.terminate()
+    assert process.wait(3) == 0
+
+
+def test_a_kept_connection_outlives_what_proxies_expect(launch: Launch) -> None:
+    process = launch(UVICORN_TIMEOUT_KEEP_ALIVE=1)
+    ready(process)
+    with socket.create_connection(("127.0.0.1", process.port), timeout=5) as raw:
+        raw.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        started = time.monotonic()
+        while raw.recv(1000):
+            pass
+    # The variable is obeyed: uvicorn's own default would have closed it after 5 seconds.
+    assert 0.5 < time.monotonic() - started < 4
+
+
+def test_wrong_settings_are_all_told_and_nothing_is_started(launch: Launch, tmp_path: Path) -> None:
+    process = launch(MAX_CONCURRENT_REQUESTS="many", LOG_LEVEL="loud")
+    assert process.wait() == 2
+    assert [line["problem"].split(":")[0] for line in process.lines()] == ["LOG_LEVEL", "MAX_CONCURRENT_REQUESTS"]
+    keyless = launch(API_KEYS_FILE=tmp_path / "nowhere")
+    assert keyless.wait() == 2
+    assert keyless.lines()[0]["problem"].startswith("API_KEYS_FILE: cannot read")
+
+
+def test_a_port_that_is_taken_is_one_clear_error(launch: Launch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        process = launch(PORT=taken.getsockname()[1])
+        assert process.wait() != 0
+    assert any("address already in use" in message for message in process.messages())
+
+
+def test_every_line_is_json_and_no_secret_is_in_any_of_them(
+    launch: Launch, wine: dict[str, float], tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("the-accepted-key\n", encoding="utf-8")
+    process = launch(API_KEYS_FILE=keys)
+    ready(process)
+    accepted = {"authorization": "Bearer the-accepted-key", "x-request-id": "trace-1"}
+    url = f"{process.url}/predict?token=query-secret"
+    answer = httpx.post(url, json={"inputs": wine}, headers=accepted)
+    assert answer.headers["x-request-id"] == "trace-1"
+    refused = httpx.post(url, json={"inputs": wine}, headers={"authorization": "Bearer a-guessed-key"})
+    wrong = httpx.post(url, json={"inputs": wine | {"hue": "body-secret"}}, headers=accepted)
+    assert (answer.status_code, refused.status_code, wrong.status_code) == (200, 401, 422)
+    with socket.create_connection(("127.0.0.1", process.port), timeout=5) as raw:
+        raw.sendall(b"NONSENSE header-secret\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+    process.terminate()
+    assert process.wait() == 0
+
+    lines = process.lines()
+    for line in lines:
+        assert {"timestamp", "level", "logger", "message"} <= set(line)
+    for secret in (
+        "the-accepted-key",
+        "a-guessed-key",
+        "query-secret",
+        "body-secret",
+        "header-secret",
+        str(wine["alcohol"]),
+    ):
+        assert secret not in process.output()
+    assert any(line["logger"] == "uvicorn.error" for line in lines)
+    (request,) = [line for line in lines if line.get("request_id") == "trace-1" and line["status"] == "200"]
+    assert (request["method"], request["path"], request["level"]) == ("POST", "/predict", "info")
+    assert any(line["message"] == "API keys read" and line["count"] == 1 for line in lines)
+
+
+def test_a_request_id_that_is_not_harmless_is_replaced(client: httpx.Client) -> None:
+    for given in ("", "x" * 65, "a b", 'a"b', "é"):
+        answered = client.get("/livez", headers={"x-request-id": given.encode()}).headers["x-request-id"]
+        assert len(answered) == 32
+        assert answered != given
+
+
+def test_probes_are_not_logged_at_info(launch: Launch) -> None:
+    process = launch(LOG_LEVEL="info")
+    ready(process)
+    process.terminate()
+    process.wait()
+    assert "request" not in process.messages()
+
+
+def test_the_number_of_threads_follows_the_variable_not_the_machine(launch: Launch) -> None:
+    def threads(number: int) -> int:
+        # numpy's own threads are another variable's; the chart sets both.
+        process = launch(OMP_NUM_THREADS=number, OPENBLAS_NUM_THREADS=1)
+        ready(process)
+        status = Path(f"/proc/{process._process.pid}/status")
+        if not status.exists():
+            pytest.skip("needs /proc")
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("Threads:")).split()[1])
+
+    # The thread that asks counts as one of onnxruntime's; it starts the others.
+    assert threads(5) - threads(1) == 4
+
+
+def test_nothing_is_written_to_disk(launch: Launch, wine: dict[str, float], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    process = launch(HOME=home, TMPDIR=home)
+    ready(process)
+    assert httpx.post(f"{process.url}/predict", json={"inputs": wine}).status_code == 200
+    process.terminate()
+    process.wait()
+    # onnxruntime's telemetry would leave an identifier and a database here.
+    assert list(home.rglob("*")) == []
