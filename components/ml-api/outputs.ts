@@ -42,7 +42,9 @@ export function accessCommand(where: Where, objects: readonly RenderedObject[], 
 
 /** The command that follows the logs of all the API's pods. */
 export function logsCommand(where: Where): string {
-    return `${kubectl(where)} logs --selector app.kubernetes.io/instance=${where.name} --all-containers --prefix --follow --tail 100`;
+    const selector = `app.kubernetes.io/instance=${where.name},app.kubernetes.io/component=api`;
+    // kubectl follows five pods unless it is told more.
+    return `${kubectl(where)} logs --selector ${selector} --prefix --follow --tail 100 --max-log-requests 100`;
 }
 
 function kubectl({ context, namespace }: Where): string {

@@ -1,0 +1,34 @@
+# The commands of the README. Everything else is `npx --no ml-api --help`.
+.POSIX:
+.PHONY: up down test test-fast clean-cache help
+
+# The Node of the checkout first: the packages want a newer one than many machines have.
+ML_API = PATH="$$PWD/node_modules/.bin:$$PATH" ./cli/ml-api.js
+RUN_TESTS = PATH="$$PWD/node_modules/.bin:$$PATH" node --require ts-node/register/transpile-only test/run.ts
+
+help:
+	@echo "make up           a cluster on this machine, the sample API on it, and one prediction"
+	@echo "make test         every check and test, as CI runs them"
+	@echo "make test-fast    type check, lint and unit tests"
+	@echo "make down         remove the cluster and its Pulumi state"
+	@echo "make clean-cache  remove the tools that were built or downloaded"
+
+up: node_modules/.package-lock.json
+	@$(ML_API) up dev
+
+down: node_modules/.package-lock.json
+	@$(ML_API) cluster down
+
+test: node_modules/.package-lock.json
+	@$(RUN_TESTS)
+
+test-fast: node_modules/.package-lock.json
+	@$(RUN_TESTS) --fast
+
+clean-cache: node_modules/.package-lock.json
+	@$(ML_API) tools --clean
+
+# npm writes this file last, so an interrupted install is done again.
+node_modules/.package-lock.json: package.json package-lock.json
+	@echo "installing the npm packages of package-lock.json"
+	@npm ci --no-audit --no-fund --loglevel=error

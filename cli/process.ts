@@ -1,0 +1,64 @@
+import { spawn } from "node:child_process";
+
+/** A command that ended with an exit code other than 0, or by a signal. What it printed stands in the message. */
+export class CommandError extends Error {
+    constructor(
+        command: string,
+        readonly exitCode: number,
+        stderr: string,
+    ) {
+        super(`${command} ended with exit code ${exitCode}${stderr === "" ? "" : `:\n${stderr.trimEnd()}`}`);
+    }
+}
+
+/**
+ * Runs a command in the foreground: it shares our terminal, and decides itself how to end when somebody presses Ctrl-C.
+ * A SIGTERM to us becomes a SIGINT to it, which Pulumi and Helm answer by undoing what they began.
+ *
+ * @returns its exit code; 130 when a signal ended it
+ */
+export async function foreground(
+    file: string,
+    args: readonly string[],
+    options: { env: NodeJS.ProcessEnv; cwd: string },
+): Promise<number> {
+    const child = spawn(file, args, { ...options, stdio: "inherit" });
+    const wait = (): void => undefined;
+    const interrupt = (): void => {
+        child.kill("SIGINT");
+    };
+    process.on("SIGINT", wait);
+    process.on("SIGTERM", interrupt);
+    try {
+        return await new Promise<number>((resolve, reject) => {
+            child.on("error", reject);
+            child.on("exit", (code) => {
+                resolve(code ?? 130);
+            });
+        });
+    } finally {
+        process.off("SIGINT", wait);
+        process.off("SIGTERM", interrupt);
+    }
+}
+
+/** Runs a command and answers what it printed on stdout. @throws CommandError */
+export async function capture(
+    file: string,
+    args: readonly string[],
+    options: { env: NodeJS.ProcessEnv; cwd: string },
+): Promise<string> {
+    const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    const code = await new Promise<number>((resolve, reject) => {
+        child.on("error", reject);
+        child.on("close", (exit) => {
+            resolve(exit ?? 130);
+        });
+    });
+    if (code !== 0) throw new CommandError([file, ...args].join(" "), code, stderr);
+    return stdout;
+}

@@ -1,0 +1,86 @@
+import * as fs from "node:fs";
+import { clusterUp } from "../local/clusters/choose";
+import { clusterContext, type ClusterInfo } from "../local/clusters/cluster";
+import { environment, withEnvironment } from "../local/environment";
+import { checkoutRoot } from "../local/paths";
+import { choosePlugins } from "../local/plugins";
+import { hideStackSalt } from "../local/stack-salt";
+import { ensureTools } from "../local/tools";
+import { ExitCode } from "./exit-code";
+import { provideImage } from "./image";
+import { predict } from "./predict";
+import { capture, foreground } from "./process";
+
+/** Everything from nothing to a prediction. What is there already is used; what an interrupted run left is repaired. */
+export async function upCommand(stack: string): Promise<void> {
+    checkStack(stack);
+    const context = clusterContext();
+    const tools = await ensureTools(["pulumi", "helm", "kubectl"]);
+    const plugins = await choosePlugins({
+        pulumi: tools.pulumi,
+        helm: tools.helm,
+        stateDir: context.stateDir,
+        cacheDir: context.cacheDir,
+    });
+    const cluster = await clusterUp(context);
+    await provideImage(context, cluster);
+    hideStackSalt(checkoutRoot);
+
+    const env = withEnvironment(process.env, await environment({ tools, plugins, kubeconfig: cluster.kubeconfig }));
+    await createStacks(env);
+    const code = await foreground("pulumi", ["up", "--stack", stack, "--yes", "--skip-preview"], {
+        env,
+        cwd: checkoutRoot,
+    });
+    if (code !== 0) throw new ExitCode(code, `pulumi up ended with exit code ${code}`);
+    await report(stack, cluster, env);
+}
+
+export async function predictCommand(stack: string): Promise<void> {
+    checkStack(stack);
+    const cluster = await clusterUp({ ...clusterContext(), log: () => undefined });
+    await report(stack, cluster, withEnvironment(process.env, await environment({ kubeconfig: cluster.kubeconfig })));
+}
+
+async function report(stack: string, cluster: ClusterInfo, env: NodeJS.ProcessEnv): Promise<void> {
+    if (!cluster.podsServe) {
+        process.stdout.write("no prediction: simulated (the pods of this cluster only pretend to run)\n");
+        return;
+    }
+    const outputs = JSON.parse(
+        await capture("pulumi", ["stack", "output", "--json", "--stack", stack], { env, cwd: checkoutRoot }),
+    ) as Record<string, string>;
+    const { release = "", namespace = "", url = "" } = outputs;
+    const { status, body, milliseconds, sample } = await predict({
+        release,
+        namespace,
+        context: cluster.context,
+        env,
+        cwd: checkoutRoot,
+    });
+    process.stdout.write(`POST ${url}/predict ${sample}\n${status} in ${milliseconds} ms: ${body}\n`);
+    if (status !== 200)
+        throw new Error(`the API answered ${status} instead of a prediction → ${outputs["logs"] ?? ""}`);
+}
+
+function checkStack(stack: string): void {
+    const stacks = stackNames();
+    if (!stacks.includes(stack))
+        throw new Error(`there is no Pulumi.${stack}.yaml; the stacks are ${stacks.join(", ")}`);
+}
+
+function stackNames(): string[] {
+    return fs.readdirSync(checkoutRoot).flatMap((file) => /^Pulumi\.([^.]+)\.yaml$/.exec(file)?.[1] ?? []);
+}
+
+/** Makes the stacks of the checked-in stack files, so that `pulumi up -s staging` works as typed. */
+async function createStacks(env: NodeJS.ProcessEnv): Promise<void> {
+    const listed = JSON.parse(await capture("pulumi", ["stack", "ls", "--json"], { env, cwd: checkoutRoot })) as {
+        name: string;
+    }[];
+    const present = new Set(listed.map(({ name }) => name.split("/").at(-1)));
+    for (const stack of stackNames()) {
+        if (!present.has(stack))
+            await capture("pulumi", ["stack", "init", stack, "--no-select"], { env, cwd: checkoutRoot });
+    }
+}

@@ -1,0 +1,187 @@
+/**
+ * Runs every check and test, fast to slow, and ends with one line `N passed, N failed`. What the slower suites need (tools, a
+ * simulated cluster, the plugins, a Python environment for the sample API) is set up here, once, in a state folder of its own, so
+ * that no test meets the cluster of `make up`.
+ *
+ * node --require ts-node/register/transpile-only test/run.ts [--fast]
+ */
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { clusterContext } from "../local/clusters/cluster";
+import { simulatedCluster } from "../local/clusters/simulated";
+import { environment, withEnvironment } from "../local/environment";
+import { cacheDir, checkoutHash, checkoutRoot } from "../local/paths";
+import { choosePlugins } from "../local/plugins";
+import { ensureTools } from "../local/tools";
+
+interface Outcome {
+    readonly suite: string;
+    readonly passed: number;
+    readonly failed: number;
+    readonly pending: number;
+    readonly seconds: number;
+}
+
+type Environment = Record<string, string | undefined>;
+const bin = (name: string) => path.join(checkoutRoot, "node_modules", ".bin", name);
+const outcomes: Outcome[] = [];
+
+async function main(): Promise<void> {
+    const fast = process.argv.includes("--fast");
+    await check("types", bin("tsc"), ["--noEmit"]);
+    await check("lint", bin("eslint"), ["."]);
+    await check("layout", bin("prettier"), ["--check", "--log-level", "warn", "."]);
+    await mocha("unit", "test/unit/**/*.test.ts", process.env);
+    if (!fast) {
+        await samplePython();
+        await withCluster(async (env) => {
+            await mocha("chart", "test/chart/**/*.test.ts", env);
+            await mocha("contract", "test/contract/**/*.test.ts", env);
+            await mocha("cluster", "test/cluster/**/*.test.ts", env);
+        });
+    }
+    summary();
+}
+
+/** A check that either holds or not. */
+async function check(suite: string, file: string, args: readonly string[]): Promise<void> {
+    const { code, seconds } = await run(suite, file, args, process.env);
+    outcomes.push({ suite, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, pending: 0, seconds });
+}
+
+async function mocha(suite: string, spec: string, env: Environment): Promise<void> {
+    const args = [
+        "--config",
+        ".mocharc.json",
+        "--reporter",
+        "spec",
+        "--timeout",
+        suite === "unit" ? "10000" : "300000",
+        "--spec",
+        spec,
+    ];
+    const { code, seconds, output } = await run(suite, bin("mocha"), args, env);
+    const count = (word: string) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
+    const failed = count("failing");
+    // A run that broke down before its summary has failed, whatever it counted.
+    outcomes.push({
+        suite,
+        passed: count("passing"),
+        failed: code !== 0 && failed === 0 ? 1 : failed,
+        pending: count("pending"),
+        seconds,
+    });
+}
+
+/** The sample API's own tests, in a Python environment of the cache that its pinned requirements name. */
+async function samplePython(): Promise<void> {
+    const sample = path.join(checkoutRoot, "examples", "mf-demo");
+    const requirements = path.join(sample, "requirements-test.txt");
+    const key = createHash("sha256").update(fs.readFileSync(requirements)).digest("hex").slice(0, 16);
+    const venv = path.join(cacheDir(), `python-${key}`);
+    const python = path.join(venv, "bin", "python");
+    if (!fs.existsSync(path.join(venv, "complete"))) {
+        fs.rmSync(venv, { recursive: true, force: true });
+        await check("python packages", "sh", [
+            "-ec",
+            'python3 -m venv "$1"; "$1/bin/python" -m pip install --quiet --no-cache-dir --require-hashes --only-binary :all: --requirement "$2"; touch "$1/complete"',
+            "sh",
+            venv,
+            requirements,
+        ]);
+    }
+    const { code, seconds, output } = await run(
+        "sample API",
+        python,
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
+        sample,
+    );
+    const count = (word: string) =>
+        Number(new RegExp(`(\\d+) ${word}`).exec(output.trimEnd().split("\n").at(-1) ?? "")?.[1] ?? 0);
+    const failed = count("failed") + count("error");
+    outcomes.push({
+        suite: "sample API",
+        passed: count("passed"),
+        failed: code !== 0 && failed === 0 ? 1 : failed,
+        pending: count("skipped"),
+        seconds,
+    });
+}
+
+/** Lends a simulated cluster, and the variables with which Pulumi, Helm and kubectl work on it. */
+async function withCluster(use: (env: Environment) => Promise<void>): Promise<void> {
+    const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-test-"));
+    const context = clusterContext({ stateDir, instance: checkoutHash(stateDir) });
+    try {
+        const tools = await ensureTools(["pulumi", "helm", "kubectl"]);
+        const plugins = await choosePlugins({
+            pulumi: tools.pulumi,
+            helm: tools.helm,
+            stateDir,
+            cacheDir: context.cacheDir,
+        });
+        const cluster = await simulatedCluster.up(context);
+        const values = await environment({ stateDir, tools, plugins, kubeconfig: cluster.kubeconfig });
+        await use({
+            ...withEnvironment(process.env, values),
+            ML_API_TEST_KUBECONFIG: cluster.kubeconfig,
+            ML_API_HELM: tools.helm.path,
+        });
+    } catch (error) {
+        process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+        outcomes.push({ suite: "set-up", passed: 0, failed: 1, pending: 0, seconds: 0 });
+    } finally {
+        await simulatedCluster.down(context);
+        fs.rmSync(stateDir, { recursive: true, force: true });
+    }
+}
+
+/** Runs a program, shows what it prints and keeps it. */
+async function run(
+    suite: string,
+    file: string,
+    args: readonly string[],
+    env: Environment,
+    cwd = checkoutRoot,
+): Promise<{ code: number; seconds: number; output: string }> {
+    process.stdout.write(`\n── ${suite} ${"─".repeat(Math.max(1, 60 - suite.length))}\n`);
+    const began = performance.now();
+    const child = spawn(file, args, { cwd, env: env, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        output += text;
+        process.stdout.write(text);
+    });
+    child.stderr.pipe(process.stderr);
+    const code = await new Promise<number>((resolve) => {
+        child.on("error", (error) => {
+            process.stderr.write(`${error.message}\n`);
+            resolve(127);
+        });
+        child.on("close", (exit) => {
+            resolve(exit ?? 130);
+        });
+    });
+    return { code, seconds: (performance.now() - began) / 1000, output };
+}
+
+function summary(): void {
+    const sum = (key: "passed" | "failed" | "pending") => outcomes.reduce((total, outcome) => total + outcome[key], 0);
+    process.stdout.write("\n");
+    for (const { suite, passed, failed, pending, seconds } of outcomes) {
+        const skipped = pending === 0 ? "" : `, ${pending} pending`;
+        process.stdout.write(
+            `${failed === 0 ? "✓" : "✗"} ${suite.padEnd(16)} ${passed} passed, ${failed} failed${skipped}  (${seconds.toFixed(1)} s)\n`,
+        );
+    }
+    process.stdout.write(
+        `\n${sum("passed")} passed, ${sum("failed")} failed${sum("pending") === 0 ? "" : `, ${sum("pending")} skipped`}\n`,
+    );
+    if (sum("failed") > 0) process.exitCode = 1;
+}
+
+void main();
