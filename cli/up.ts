@@ -24,10 +24,13 @@ export async function upCommand(stack: string): Promise<void> {
     });
     const cluster = await clusterUp(context);
     await provideImage(context, cluster);
-    hideStackSalt(checkoutRoot);
 
-    const env = withEnvironment(process.env, await environment({ tools, plugins, kubeconfig: cluster.kubeconfig }));
+    const env = withEnvironment(process.env, await environment({ tools, plugins, cluster }));
     await createStacks(env);
+    hideStackSalt(
+        checkoutRoot,
+        stackNames().map((name) => `Pulumi.${name}.yaml`),
+    );
     const code = await foreground("pulumi", ["up", "--stack", stack, "--yes", "--skip-preview"], {
         env,
         cwd: checkoutRoot,
@@ -39,7 +42,7 @@ export async function upCommand(stack: string): Promise<void> {
 export async function predictCommand(stack: string): Promise<void> {
     checkStack(stack);
     const cluster = await clusterUp({ ...clusterContext(), log: () => undefined });
-    await report(stack, cluster, withEnvironment(process.env, await environment({ kubeconfig: cluster.kubeconfig })));
+    await report(stack, cluster, withEnvironment(process.env, await environment({ cluster })));
 }
 
 async function report(stack: string, cluster: ClusterInfo, env: NodeJS.ProcessEnv): Promise<void> {

@@ -125,7 +125,7 @@ async function withCluster(use: (env: Environment) => Promise<void>): Promise<vo
             cacheDir: context.cacheDir,
         });
         const cluster = await simulatedCluster.up(context);
-        const values = await environment({ stateDir, tools, plugins, kubeconfig: cluster.kubeconfig });
+        const values = await environment({ stateDir, tools, plugins, cluster });
         await use({
             ...withEnvironment(process.env, values),
             ML_API_TEST_KUBECONFIG: cluster.kubeconfig,

@@ -1,5 +1,14 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+    existsSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    readlinkSync,
+    rmSync,
+    statSync,
+    writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +65,9 @@ describe("the simulated cluster", function () {
         await kubectl(info, "rollout", "status", "deployment/api", "--timeout=30s");
         await kubectl(info, "create", "job", "check", "--image=nowhere.invalid/check:1");
         await kubectl(info, "wait", "--for=condition=complete", "job/check", "--timeout=30s");
-        const version = JSON.parse(await kubectl(info, "version", "--output=json")) as { serverVersion: { gitVersion: string } };
+        const version = JSON.parse(await kubectl(info, "version", "--output=json")) as {
+            serverVersion: { gitVersion: string };
+        };
         expect(version.serverVersion.gitVersion).to.match(/^v1\.34\./);
 
         await simulatedCluster.down(context);
@@ -79,7 +90,11 @@ describe("the simulated cluster", function () {
         it(`comes back with what was deployed after its ${part} was killed`, async () => {
             const info = await simulatedCluster.up(context);
             await kubectl(info, "create", "configmap", "kept");
-            killAll(ownProcesses().filter(({ argv }) => (argv[0] ?? "").endsWith(`/${part}`)).map(({ pid }) => pid));
+            killAll(
+                ownProcesses()
+                    .filter(({ argv }) => (argv[0] ?? "").endsWith(`/${part}`))
+                    .map(({ pid }) => pid),
+            );
             await sleep(100);
             expect((await simulatedCluster.status(context)).state).to.equal("broken");
 
@@ -114,7 +129,19 @@ describe("the simulated cluster", function () {
         const taken = typeof address === "object" && address !== null ? address.port : 0;
         let asked = 0;
         const cluster = createSimulatedCluster({
-            tools: () => ensureTools(["kwokctl", "kwok", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"], { log: () => undefined }),
+            tools: () =>
+                ensureTools(
+                    [
+                        "kwokctl",
+                        "kwok",
+                        "etcd",
+                        "kube-apiserver",
+                        "kube-controller-manager",
+                        "kube-scheduler",
+                        "kubectl",
+                    ],
+                    { log: () => undefined },
+                ),
             freePorts: async (count, seed) => {
                 asked += 1;
                 const ports = await freePorts(count, seed);
@@ -166,7 +193,9 @@ describe("the simulated cluster", function () {
     });
 
     function ownProcesses(): readonly { pid: number; argv: readonly string[] }[] {
-        return listProcesses().filter(({ argv }) => (argv[0] ?? "").startsWith(root) || (argv[0] ?? "").endsWith("kwokctl"));
+        return listProcesses().filter(
+            ({ argv }) => (argv[0] ?? "").startsWith(root) || (argv[0] ?? "").endsWith("kwokctl"),
+        );
     }
 
     function pids(): readonly number[] {
@@ -200,7 +229,10 @@ describe("the simulated cluster", function () {
     }
 
     async function kubectl(info: ClusterInfo, ...args: readonly string[]): Promise<string> {
-        const result = await run(kubectlPath, args, { variables: { ...process.env, KUBECONFIG: info.kubeconfig }, timeLimit: 40_000 });
+        const result = await run(kubectlPath, args, {
+            variables: { ...process.env, KUBECONFIG: info.kubeconfig },
+            timeLimit: 40_000,
+        });
         expect(result.failure, `kubectl ${args.join(" ")}: ${result.stderr}`).to.equal(undefined);
         return result.stdout;
     }

@@ -1,0 +1,217 @@
+/**
+ * Every outside program this repository uses: which version, how it is recognised, and where it comes from.
+ * The only place to change when one is upgraded, together with the Go module of its group.
+ */
+
+export const toolNames = [
+    "pulumi",
+    "helm",
+    "kubectl",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kwok",
+    "kwokctl",
+    "coredns",
+] as const;
+export type ToolName = (typeof toolNames)[number];
+
+/** Names as Go writes them. */
+export interface Platform {
+    readonly os: "linux" | "darwin";
+    readonly arch: "amd64" | "arm64";
+}
+
+export interface PublishedDownload {
+    readonly url: string;
+    /** The publisher's own list of SHA-256 sums: one bare sum, or lines of sum and file name. */
+    readonly checksums: string;
+    /** Path of the program inside the archive; absent when the download is the program itself. */
+    readonly member?: string;
+    /** Takes what lies beside the program in the archive along: Pulumi finds its language hosts there. */
+    readonly withNeighbours?: boolean;
+}
+
+export interface GoBuild {
+    /** Folder of `local/tools` that holds go.mod and go.sum. */
+    readonly group: string;
+    /** The module its go.mod is there for, as `path@version`. */
+    readonly module: string;
+    readonly package: string;
+    /** Variables set when linking; a program without them does not know its own version. */
+    readonly variables: Readonly<Record<string, string>>;
+}
+
+export interface ToolPin {
+    /** The version that is downloaded or built. */
+    readonly version: string;
+    /** Versions that will do when the machine has the tool already, as a semver range. */
+    readonly accepts: string;
+    readonly versionArguments: readonly string[];
+    /** Finds the version in what these arguments print; its first group is the version without "v". */
+    readonly versionPattern: RegExp;
+    /** Undefined where nothing is published, or nothing with a checksum. */
+    readonly download: (platform: Platform) => PublishedDownload | undefined;
+    readonly build: GoBuild;
+}
+
+/** Oldest Go that builds every group: the highest `go` line of their go.mod files. */
+export const goVersion = "1.26.0";
+
+/** What a first build of each group takes in Go's own caches, in megabytes as measured on linux/amd64. */
+export const groupMegabytes: Readonly<Record<string, { readonly modules: number; readonly compiled: number }>> = {
+    pulumi: { modules: 1400, compiled: 1400 },
+    kubernetes: { modules: 700, compiled: 2400 },
+    etcd: { modules: 300, compiled: 500 },
+    kwok: { modules: 450, compiled: 900 },
+    helm: { modules: 450, compiled: 800 },
+    coredns: { modules: 1700, compiled: 1200 },
+};
+
+const semver = String.raw`v?(\d+\.\d+\.\d+[-+.\w]*)`;
+
+const kubernetesVersion = "1.34.4";
+
+function kubernetes(name: ToolName, accepts: string, onMac: boolean): ToolPin {
+    const client = name === "kubectl";
+    return {
+        version: kubernetesVersion,
+        accepts,
+        versionArguments: client ? ["version", "--client", "--output", "json"] : ["--version"],
+        versionPattern: new RegExp(
+            client ? String.raw`"gitVersion":\s*"${semver}"` : String.raw`^Kubernetes ${semver}`,
+        ),
+        download: ({ os, arch }) => {
+            if (os === "darwin" && !onMac) return undefined;
+            const url = `https://dl.k8s.io/release/v${kubernetesVersion}/bin/${os}/${arch}/${name}`;
+            return { url, checksums: `${url}.sha256` };
+        },
+        build: {
+            group: "kubernetes",
+            module: `k8s.io/kubernetes@v${kubernetesVersion}`,
+            package: `k8s.io/kubernetes/cmd/${name}`,
+            variables: {
+                "k8s.io/component-base/version.gitVersion": `v${kubernetesVersion}`,
+                "k8s.io/component-base/version.gitMajor": "1",
+                "k8s.io/component-base/version.gitMinor": "34",
+                "k8s.io/client-go/pkg/version.gitVersion": `v${kubernetesVersion}`,
+            },
+        },
+    };
+}
+
+function kwok(name: ToolName): ToolPin {
+    return {
+        version: "0.8.0",
+        accepts: ">=0.8.0 <0.9.0-0",
+        versionArguments: ["--version"],
+        versionPattern: new RegExp(String.raw`^${name} version ${semver}`),
+        // Its releases come without checksums.
+        download: () => undefined,
+        build: {
+            group: "kwok",
+            module: "sigs.k8s.io/kwok@v0.8.0",
+            package: `sigs.k8s.io/kwok/cmd/${name}`,
+            variables: {},
+        },
+    };
+}
+
+/** All parts of one control plane have one minor version; kubectl may be one away. */
+const samePlane = ">=1.34.0 <1.35.0-0";
+
+export const pins: Readonly<Record<ToolName, ToolPin>> = {
+    pulumi: {
+        version: "3.259.0",
+        // Never older than the SDK in package.json, which is made for it.
+        accepts: ">=3.259.0 <4.0.0-0",
+        versionArguments: ["version"],
+        versionPattern: new RegExp(`^${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/pulumi/pulumi/releases/download/v3.259.0";
+            return {
+                url: `${release}/pulumi-v3.259.0-${os}-${arch === "amd64" ? "x64" : arch}.tar.gz`,
+                checksums: `${release}/pulumi-3.259.0-checksums.txt`,
+                member: "pulumi/pulumi",
+                withNeighbours: true,
+            };
+        },
+        build: {
+            group: "pulumi",
+            module: "github.com/pulumi/pulumi/pkg/v3@v3.259.0",
+            package: "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+            variables: { "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v3.259.0" },
+        },
+    },
+    helm: {
+        // The version inside the Kubernetes provider: what Helm prints here is what the provider does.
+        version: "3.20.2",
+        accepts: ">=3.20.0 <4.0.0-0",
+        versionArguments: ["version", "--template", "{{.Version}}"],
+        versionPattern: new RegExp(`^${semver}`),
+        download: ({ os, arch }) => {
+            const url = `https://get.helm.sh/helm-v3.20.2-${os}-${arch}.tar.gz`;
+            return { url, checksums: `${url}.sha256sum`, member: `${os}-${arch}/helm` };
+        },
+        build: {
+            group: "helm",
+            module: "helm.sh/helm/v3@v3.20.2",
+            package: "helm.sh/helm/v3/cmd/helm",
+            variables: {
+                "helm.sh/helm/v3/internal/version.version": "v3.20.2",
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor": "1",
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "34",
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "34",
+            },
+        },
+    },
+    kubectl: kubernetes("kubectl", ">=1.33.0 <1.36.0-0", true),
+    etcd: {
+        version: "3.6.10",
+        accepts: ">=3.6.5 <3.7.0-0",
+        versionArguments: ["--version"],
+        versionPattern: new RegExp(String.raw`^etcd Version: ${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/etcd-io/etcd/releases/download/v3.6.10";
+            const folder = `etcd-v3.6.10-${os}-${arch}`;
+            return {
+                url: `${release}/${folder}.${os === "darwin" ? "zip" : "tar.gz"}`,
+                checksums: `${release}/SHA256SUMS`,
+                member: `${folder}/etcd`,
+            };
+        },
+        build: {
+            group: "etcd",
+            module: "go.etcd.io/etcd/server/v3@v3.6.10",
+            package: "go.etcd.io/etcd/server/v3",
+            variables: {},
+        },
+    },
+    "kube-apiserver": kubernetes("kube-apiserver", samePlane, false),
+    "kube-controller-manager": kubernetes("kube-controller-manager", samePlane, false),
+    "kube-scheduler": kubernetes("kube-scheduler", samePlane, false),
+    kubelet: kubernetes("kubelet", samePlane, false),
+    "kube-proxy": kubernetes("kube-proxy", samePlane, false),
+    kwok: kwok("kwok"),
+    kwokctl: kwok("kwokctl"),
+    coredns: {
+        version: "1.15.0",
+        accepts: ">=1.11.0 <2.0.0-0",
+        versionArguments: ["-version"],
+        versionPattern: new RegExp(`^CoreDNS-${semver}`),
+        download: ({ os, arch }) => {
+            const url = `https://github.com/coredns/coredns/releases/download/v1.15.0/coredns_1.15.0_${os}_${arch}.tgz`;
+            return { url, checksums: `${url}.sha256`, member: "coredns" };
+        },
+        build: {
+            group: "coredns",
+            module: "github.com/coredns/coredns@v1.15.0",
+            package: "github.com/coredns/coredns",
+            variables: {},
+        },
+    },
+};
