@@ -23,7 +23,7 @@ test: node_modules/.package-lock.json
 	@$(RUN_TESTS)
 
 test-fast: node_modules/.package-lock.json
-	@$(RUN_TESTS) --fast
+	@$(RUN_TESTS) types lint layout unit
 
 clean-cache: node_modules/.package-lock.json
 	@$(ML_API) tools --clean

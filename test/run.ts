@@ -3,7 +3,9 @@
  * simulated cluster, the plugins, a Python environment for the sample API) is set up here, once, in a state folder of its own, so
  * that no test meets the cluster of `make up`.
  *
- * node --require ts-node/register/transpile-only test/run.ts [--fast]
+ * SPEC=FILE narrows a suite to one file.
+ *
+ * node --require ts-node/register/transpile-only test/run.ts [SUITE…]     (all suites without a name)
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -29,19 +31,32 @@ type Environment = Record<string, string | undefined>;
 const bin = (name: string) => path.join(checkoutRoot, "node_modules", ".bin", name);
 const outcomes: Outcome[] = [];
 
+const suites: Readonly<Record<string, (cluster: () => Promise<Environment>) => Promise<void>>> = {
+    types: () => check("types", bin("tsc"), ["--noEmit"]),
+    lint: () => check("lint", bin("eslint"), ["."]),
+    layout: () => check("layout", bin("prettier"), ["--check", "--log-level", "warn", "."]),
+    unit: () => mocha("unit", "test/unit/**/*.test.ts", process.env),
+    sample: () => samplePython(),
+    chart: async (cluster) => mocha("chart", "test/chart/**/*.test.ts", await cluster()),
+    contract: async (cluster) => mocha("contract", "test/contract/**/*.test.ts", await cluster()),
+    cluster: async (cluster) => mocha("cluster", "test/cluster/**/*.test.ts", await cluster()),
+};
+
 async function main(): Promise<void> {
-    const fast = process.argv.includes("--fast");
-    await check("types", bin("tsc"), ["--noEmit"]);
-    await check("lint", bin("eslint"), ["."]);
-    await check("layout", bin("prettier"), ["--check", "--log-level", "warn", "."]);
-    await mocha("unit", "test/unit/**/*.test.ts", process.env);
-    if (!fast) {
-        await samplePython();
-        await withCluster(async (env) => {
-            await mocha("chart", "test/chart/**/*.test.ts", env);
-            await mocha("contract", "test/contract/**/*.test.ts", env);
-            await mocha("cluster", "test/cluster/**/*.test.ts", env);
-        });
+    const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
+    const unknown = names.filter((name) => !(name in suites));
+    if (unknown.length > 0)
+        throw new Error(`there is no suite ${unknown.join(", ")}; they are ${Object.keys(suites).join(", ")}`);
+    const cluster = lentCluster();
+    try {
+        for (const name of names) {
+            await suites[name]?.(cluster.get).catch((error: unknown) => {
+                process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+                outcomes.push({ suite: name, passed: 0, failed: 1, pending: 0, seconds: 0 });
+            });
+        }
+    } finally {
+        await cluster.giveBack();
     }
     summary();
 }
@@ -61,7 +76,7 @@ async function mocha(suite: string, spec: string, env: Environment): Promise<voi
         "--timeout",
         suite === "unit" ? "10000" : "300000",
         "--spec",
-        spec,
+        process.env["SPEC"] ?? spec,
     ];
     const { code, seconds, output } = await run(suite, bin("mocha"), args, env);
     const count = (word: string) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
@@ -112,32 +127,32 @@ async function samplePython(): Promise<void> {
     });
 }
 
-/** Lends a simulated cluster, and the variables with which Pulumi, Helm and kubectl work on it. */
-async function withCluster(use: (env: Environment) => Promise<void>): Promise<void> {
+/** A simulated cluster for the suites that need one, started for the first of them, and the variables to work on it. */
+function lentCluster(): { get: () => Promise<Environment>; giveBack: () => Promise<void> } {
     const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-test-"));
     const context = clusterContext({ stateDir, instance: checkoutHash(stateDir) });
-    try {
+    let started: Promise<Environment> | undefined;
+    const start = async (): Promise<Environment> => {
+        process.stdout.write(`\n── set-up ${"─".repeat(54)}\n`);
         const tools = await ensureTools(["pulumi", "helm", "kubectl"]);
-        const plugins = await choosePlugins({
-            pulumi: tools.pulumi,
-            helm: tools.helm,
-            stateDir,
-            cacheDir: context.cacheDir,
-        });
+        const { pulumi, helm } = tools;
+        const plugins = await choosePlugins({ pulumi, helm, stateDir, cacheDir: context.cacheDir });
         const cluster = await simulatedCluster.up(context);
         const values = await environment({ stateDir, tools, plugins, cluster });
-        await use({
+        return {
             ...withEnvironment(process.env, values),
             ML_API_TEST_KUBECONFIG: cluster.kubeconfig,
-            ML_API_HELM: tools.helm.path,
-        });
-    } catch (error) {
-        process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-        outcomes.push({ suite: "set-up", passed: 0, failed: 1, pending: 0, seconds: 0 });
-    } finally {
-        await simulatedCluster.down(context);
-        fs.rmSync(stateDir, { recursive: true, force: true });
-    }
+            ML_API_HELM: helm.path,
+        };
+    };
+    return {
+        get: () => (started ??= start()),
+        giveBack: async () => {
+            await started?.catch(() => undefined);
+            await simulatedCluster.down(context);
+            fs.rmSync(stateDir, { recursive: true, force: true });
+        },
+    };
 }
 
 /** Runs a program, shows what it prints and keeps it. */
@@ -184,4 +199,7 @@ function summary(): void {
     if (sum("failed") > 0) process.exitCode = 1;
 }
 
-void main();
+main().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+});

@@ -88,7 +88,11 @@ async function makeRoot(builder: Builder, context: ImageContext, file: string): 
             ],
             {
                 timeLimit: 900_000,
-                variables: { DEBOOTSTRAP_DIR: packages.program("usr/share/debootstrap"), LC_ALL: "C.UTF-8" },
+                variables: {
+                    ...(await proxyOfApt(context)),
+                    DEBOOTSTRAP_DIR: packages.program("usr/share/debootstrap"),
+                    LC_ALL: "C.UTF-8",
+                },
             },
         );
         await fs.writeFile(path.join(root, "etc/apt/sources.list"), `deb http://deb.debian.org/debian ${suite} main\n`);

@@ -43,7 +43,7 @@ describe("deploying", function () {
     function refused(ended: Ended, ...words: (string | RegExp)[]): void {
         expect(ended.code, ended.text).not.to.equal(0);
         for (const word of words)
-            expect(ended.text).to.match(
+            expect(ended.text, ended.text).to.match(
                 typeof word === "string" ? new RegExp(word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")) : word,
             );
         expect(ended.text).not.to.match(/^\s+at .*[:(]\d+:\d+\)?$/m);
@@ -66,174 +66,184 @@ describe("deploying", function () {
             string
         >;
 
-    it("shows every value of the release in the very first preview: known, and not secret", async () => {
-        const steps = await preview("dev");
-        const release = steps.find((step) => typeOf(step) === "kubernetes:helm.sh/v3:Release");
-        const values = JSON.stringify(release?.newState?.inputs?.["values"]);
-        expect(values).to.contain('"existingSecret":"mf-demo-key-1"');
-        expect(values).not.to.contain(UNKNOWN).and.not.to.contain(SECRET);
-        const objects = steps.find((step) => typeOf(step) === "ml-api:index:RenderedObjects")?.newState?.inputs?.[
-            "objects"
-        ] as object;
-        expect(Object.keys(objects)).to.include.members([
-            "Deployment/mf-demo",
-            "Service/mf-demo",
-            "ServiceAccount/mf-demo",
-        ]);
-    });
-
-    it("makes namespace, key and release, and tells where they are", async () => {
-        succeeded(await up("dev"));
-        expect(await outputs("dev")).to.deep.include({
-            release: "mf-demo",
-            namespace: "mf-demo-dev",
-            status: "deployed",
-            url: "http://mf-demo.mf-demo-dev.svc.cluster.local",
+    describe("what it deploys", () => {
+        it("shows every value of the release in the very first preview: known, and not secret", async () => {
+            const steps = await preview("dev");
+            const release = steps.find((step) => typeOf(step) === "kubernetes:helm.sh/v3:Release");
+            const values = JSON.stringify(release?.newState?.inputs?.["values"]);
+            expect(values).to.contain('"existingSecret":"mf-demo-key-1"');
+            expect(values).not.to.contain(UNKNOWN).and.not.to.contain(SECRET);
+            const objects = steps.find((step) => typeOf(step) === "ml-api:index:RenderedObjects")?.newState?.inputs?.[
+                "objects"
+            ] as object;
+            expect(Object.keys(objects)).to.include.members([
+                "Deployment/mf-demo",
+                "Service/mf-demo",
+                "ServiceAccount/mf-demo",
+            ]);
         });
-        expect(
-            await checkout.kubectl(
+
+        it("makes namespace, key and release, and tells where they are", async () => {
+            succeeded(await up("dev"));
+            expect(await outputs("dev")).to.deep.include({
+                release: "mf-demo",
+                namespace: "mf-demo-dev",
+                status: "deployed",
+                url: "http://mf-demo.mf-demo-dev.svc.cluster.local",
+            });
+            expect(
+                await checkout.kubectl(
+                    "get",
+                    "namespace",
+                    "mf-demo-dev",
+                    "-o",
+                    "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}",
+                ),
+            ).to.equal("restricted");
+            expect(
+                await checkout.kubectl(
+                    "-n",
+                    "mf-demo-dev",
+                    "get",
+                    "secret",
+                    "mf-demo-key-1",
+                    "-o",
+                    "jsonpath={.immutable} {.type}",
+                ),
+            ).to.equal("true Opaque");
+            expect(
+                await checkout.kubectl(
+                    "-n",
+                    "mf-demo-dev",
+                    "get",
+                    "deployment",
+                    "mf-demo",
+                    "-o",
+                    "jsonpath={.status.readyReplicas}",
+                ),
+            ).to.equal("1");
+        });
+
+        it("prints commands that work as they are", async () => {
+            const { access, logs } = await outputs("dev");
+            const key = /Bearer (\$\(.*?\))"/.exec(access ?? "")?.[1] ?? "";
+            const { stdout } = succeeded(await checkout.run("sh", ["-c", `printf %s "${key}"`]));
+            expect(stdout).to.match(/^[A-Za-z0-9]{40}$/);
+            expect(logs)
+                .to.contain("kubectl")
+                .and.to.contain("-n".length > 0 ? "mf-demo-dev" : "");
+        });
+
+        it("changes nothing when nothing changed", async () => {
+            succeeded(await checkout.pulumi("preview", "--expect-no-changes", "--stack", "dev"));
+            succeeded(await up("dev", "--expect-no-changes"));
+        });
+
+        it("takes an edited template for one update and shows the field, and a comment for none", async () => {
+            checkout.edit("chart/templates/service.yaml", /^/, "{{- /* a comment */ -}}\n");
+            expect(changes(await preview("dev"))).to.deep.equal([]);
+            checkout.edit("chart/templates/service.yaml", /^metadata:$/m, 'metadata:\n  annotations: {team: "ml"}');
+            const steps = await preview("dev");
+            expect(changes(steps)).to.have.members([
+                "update kubernetes:helm.sh/v3:Release",
+                "update ml-api:index:RenderedObjects",
+            ]);
+            succeeded(await up("dev"));
+            expect(
+                await checkout.kubectl(
+                    "-n",
+                    "mf-demo-dev",
+                    "get",
+                    "service",
+                    "mf-demo",
+                    "-o",
+                    "jsonpath={.metadata.annotations.team}",
+                ),
+            ).to.equal("ml");
+            succeeded(await checkout.pulumi("preview", "--expect-no-changes", "--stack", "dev"));
+        });
+
+        it("runs staging and production beside it on the one cluster", async () => {
+            succeeded(await up("staging"));
+            succeeded(
+                await up(
+                    "production",
+                    "--config",
+                    "kubernetes:context=" + (await checkout.kubectl("config", "current-context")),
+                ),
+            );
+            const namespaces = await checkout.kubectl(
                 "get",
-                "namespace",
-                "mf-demo-dev",
+                "deployments",
+                "-A",
+                "-l",
+                "app.kubernetes.io/instance=mf-demo",
                 "-o",
-                "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}",
-            ),
-        ).to.equal("restricted");
-        expect(
-            await checkout.kubectl(
-                "-n",
-                "mf-demo-dev",
-                "get",
-                "secret",
-                "mf-demo-key-1",
-                "-o",
-                "jsonpath={.immutable} {.type}",
-            ),
-        ).to.equal("true Opaque");
-        expect(
-            await checkout.kubectl(
-                "-n",
-                "mf-demo-dev",
-                "get",
-                "deployment",
-                "mf-demo",
-                "-o",
-                "jsonpath={.status.readyReplicas}",
-            ),
-        ).to.equal("1");
-    });
+                "jsonpath={range .items[*]}{.metadata.namespace}={.spec.replicas} {end}",
+            );
+            expect(
+                namespaces
+                    .split(" ")
+                    .filter((word) => word !== "")
+                    .sort(),
+            ).to.deep.equal(["mf-demo-dev=1", "mf-demo-production=3", "mf-demo-staging=2"]);
+        });
 
-    it("prints commands that work as they are", async () => {
-        const { access, logs } = await outputs("dev");
-        const key = /Bearer (\$\(.*?\))"/.exec(access ?? "")?.[1] ?? "";
-        const { stdout } = succeeded(await checkout.run("sh", ["-c", `printf %s "${key}"`]));
-        expect(stdout).to.match(/^[A-Za-z0-9]{40}$/);
-        expect(logs)
-            .to.contain("kubectl")
-            .and.to.contain("-n".length > 0 ? "mf-demo-dev" : "");
-    });
+        it("rotates the key in two deploys: first both keys are valid, then only the new one", async () => {
+            const read = async (secret: string) =>
+                Buffer.from(
+                    await checkout.kubectl("-n", "mf-demo-dev", "get", "secret", secret, "-o", "jsonpath={.data.keys}"),
+                    "base64",
+                )
+                    .toString()
+                    .trim()
+                    .split("\n");
+            const before = await read("mf-demo-key-1");
+            succeeded(await up("dev", "--config", "keyGeneration=2", "--config", "acceptPreviousKey=true"));
+            const both = await read("mf-demo-key-2-with-1");
+            expect(both).to.have.length(2);
+            expect(both[1]).to.equal(before[0]);
+            succeeded(await up("dev", "--config", "acceptPreviousKey=false"));
+            expect(await read("mf-demo-key-2")).to.deep.equal([both[0]]);
+            expect(
+                await checkout.kubectl(
+                    "-n",
+                    "mf-demo-dev",
+                    "get",
+                    "secrets",
+                    "--field-selector",
+                    "type=Opaque",
+                    "-o",
+                    "name",
+                ),
+            ).to.equal("secret/mf-demo-key-2");
+        });
 
-    it("changes nothing when nothing changed", async () => {
-        succeeded(await checkout.pulumi("preview", "--expect-no-changes", "--stack", "dev"));
-        succeeded(await up("dev", "--expect-no-changes"));
-    });
-
-    it("takes an edited template for one update and shows the field, and a comment for none", async () => {
-        checkout.edit("chart/templates/service.yaml", /^/, "{{- /* a comment */ -}}\n");
-        expect(changes(await preview("dev"))).to.deep.equal([]);
-        checkout.edit("chart/templates/service.yaml", /^metadata:$/m, 'metadata:\n  annotations: {team: "ml"}');
-        const steps = await preview("dev");
-        expect(changes(steps)).to.have.members([
-            "update kubernetes:helm.sh/v3:Release",
-            "update ml-api:index:RenderedObjects",
-        ]);
-        succeeded(await up("dev"));
-        expect(
-            await checkout.kubectl(
-                "-n",
-                "mf-demo-dev",
-                "get",
-                "service",
-                "mf-demo",
-                "-o",
-                "jsonpath={.metadata.annotations.team}",
-            ),
-        ).to.equal("ml");
-        succeeded(await checkout.pulumi("preview", "--expect-no-changes", "--stack", "dev"));
-    });
-
-    it("runs staging and production beside it on the one cluster", async () => {
-        succeeded(await up("staging"));
-        succeeded(
-            await up(
-                "production",
-                "--config",
-                "kubernetes:context=" + (await checkout.kubectl("config", "current-context")),
-            ),
-        );
-        const namespaces = await checkout.kubectl(
-            "get",
-            "deployments",
-            "-A",
-            "-l",
-            "app.kubernetes.io/instance=mf-demo",
-            "-o",
-            "jsonpath={range .items[*]}{.metadata.namespace}={.spec.replicas} {end}",
-        );
-        expect(
-            namespaces
-                .split(" ")
-                .filter((word) => word !== "")
-                .sort(),
-        ).to.deep.equal(["mf-demo-dev=1", "mf-demo-production=3", "mf-demo-staging=2"]);
-    });
-
-    it("rotates the key in two deploys: first both keys are valid, then only the new one", async () => {
-        const read = async (secret: string) =>
-            Buffer.from(
-                await checkout.kubectl("-n", "mf-demo-dev", "get", "secret", secret, "-o", "jsonpath={.data.keys}"),
+        it("keeps the key out of previews, state and Helm's record", async () => {
+            const key = Buffer.from(
+                await checkout.kubectl(
+                    "-n",
+                    "mf-demo-dev",
+                    "get",
+                    "secret",
+                    "mf-demo-key-2",
+                    "-o",
+                    "jsonpath={.data.key}",
+                ),
                 "base64",
-            )
-                .toString()
-                .trim()
-                .split("\n");
-        const before = await read("mf-demo-key-1");
-        succeeded(await up("dev", "--config", "keyGeneration=2", "--config", "acceptPreviousKey=true"));
-        const both = await read("mf-demo-key-2-with-1");
-        expect(both).to.have.length(2);
-        expect(both[1]).to.equal(before[0]);
-        succeeded(await up("dev", "--config", "acceptPreviousKey=false"));
-        expect(await read("mf-demo-key-2")).to.deep.equal([both[0]]);
-        expect(
-            await checkout.kubectl(
-                "-n",
-                "mf-demo-dev",
-                "get",
-                "secrets",
-                "--field-selector",
-                "type=Opaque",
-                "-o",
-                "name",
-            ),
-        ).to.equal("secret/mf-demo-key-2");
-    });
-
-    it("keeps the key out of previews, state and Helm's record", async () => {
-        const key = Buffer.from(
-            await checkout.kubectl("-n", "mf-demo-dev", "get", "secret", "mf-demo-key-2", "-o", "jsonpath={.data.key}"),
-            "base64",
-        ).toString();
-        expect(key).to.match(/^[A-Za-z0-9]{40}$/);
-        const seen = [
-            succeeded(await checkout.pulumi("preview", "--diff", "--stack", "dev")).text,
-            succeeded(await checkout.pulumi("stack", "export", "--stack", "dev")).text,
-            succeeded(await checkout.run("helm", ["get", "all", "mf-demo", "-n", "mf-demo-dev"])).text,
-        ].join("\n");
-        for (const form of [key, Buffer.from(key).toString("base64")]) expect(seen).not.to.contain(form);
-        // The search finds it where it is.
-        expect(succeeded(await checkout.pulumi("stack", "export", "--show-secrets", "--stack", "dev")).text).to.contain(
-            key,
-        );
+            ).toString();
+            expect(key).to.match(/^[A-Za-z0-9]{40}$/);
+            const seen = [
+                succeeded(await checkout.pulumi("preview", "--diff", "--stack", "dev")).text,
+                succeeded(await checkout.pulumi("stack", "export", "--stack", "dev")).text,
+                succeeded(await checkout.run("helm", ["get", "all", "mf-demo", "-n", "mf-demo-dev"])).text,
+            ].join("\n");
+            for (const form of [key, Buffer.from(key).toString("base64")]) expect(seen).not.to.contain(form);
+            // The search finds it where it is.
+            expect(
+                succeeded(await checkout.pulumi("stack", "export", "--show-secrets", "--stack", "dev")).text,
+            ).to.contain(key);
+        });
     });
 
     describe("what it cannot deploy", () => {
@@ -288,27 +298,37 @@ describe("deploying", function () {
                 ["the chart ./chart cannot be rendered", /chart\.metadata\.name|name is required/],
             ],
         ] as [string, string, string | RegExp, string, (string | RegExp)[]][]) {
-            it(`is refused in the preview, and changes nothing: ${what}`, async () => {
-                const before = checkout.read(file);
-                const record = await checkout.kubectl(
-                    "-n",
-                    "mf-demo-dev",
-                    "get",
-                    "secrets",
-                    "-l",
-                    "owner=helm",
-                    "-o",
-                    "name",
-                );
-                checkout.edit(file, from, to);
-                refused(await checkout.pulumi("preview", "--stack", "dev"), ...words);
-                refused(await up("dev"), ...words);
-                checkout.write(file, before);
-                expect(
-                    await checkout.kubectl("-n", "mf-demo-dev", "get", "secrets", "-l", "owner=helm", "-o", "name"),
-                ).to.equal(record);
-                succeeded(await checkout.pulumi("preview", "--expect-no-changes", "--stack", "dev"));
+            it(`is refused in the preview: ${what}`, async () => {
+                await edited(file, from, to, async () => {
+                    refused(await checkout.pulumi("preview", "--stack", "dev"), ...words);
+                });
             });
+        }
+
+        it("is refused in the update, and leaves cluster and stack as they were", async () => {
+            const records = () =>
+                checkout.kubectl("-n", "mf-demo-dev", "get", "secrets", "-l", "owner=helm", "-o", "name");
+            const before = await records();
+            await edited("chart/environment/dev/values-dev.yaml", "replicas: 1", "replicas: many", async () => {
+                refused(await up("dev"), "replicas");
+            });
+            expect(await records()).to.equal(before);
+            succeeded(await checkout.pulumi("preview", "--expect-no-changes", "--stack", "dev"));
+        });
+
+        async function edited(
+            file: string,
+            from: string | RegExp,
+            to: string,
+            use: () => Promise<void>,
+        ): Promise<void> {
+            const before = checkout.read(file);
+            checkout.edit(file, from, to);
+            try {
+                await use();
+            } finally {
+                checkout.write(file, before);
+            }
         }
 
         it("is told at once when the cluster does not answer, and a preview does without it", async () => {
@@ -347,45 +367,54 @@ describe("deploying", function () {
         }
     });
 
-    it("uses an existing namespace without adopting it, and leaves it when it goes", async () => {
-        await checkout.kubectl("create", "namespace", "shared");
-        const config = ["--config", "name=guest", "--config", "namespace=shared", "--config", "createNamespace=false"];
-        succeeded(await checkout.pulumi("stack", "init", "guest"));
-        checkout.write(
-            "Pulumi.guest.yaml",
-            checkout.read("Pulumi.dev.yaml").replace(/\n.*keyGeneration.*|\n.*acceptPreviousKey.*/g, ""),
-        );
-        succeeded(await up("guest", ...config));
-        succeeded(await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "guest"));
-        expect(await checkout.kubectl("get", "namespace", "shared", "-o", "jsonpath={.status.phase}")).to.equal(
-            "Active",
-        );
-        expect(await checkout.kubectl("-n", "shared", "get", "all,secrets", "-o", "name")).to.equal("");
-        succeeded(await checkout.pulumi("stack", "rm", "--yes", "guest"));
-        await checkout.kubectl("delete", "namespace", "shared", "--wait=false");
-    });
+    describe("taking away", () => {
+        it("uses an existing namespace without adopting it, and leaves it when it goes", async () => {
+            await checkout.kubectl("create", "namespace", "shared");
+            const config = [
+                "--config",
+                "name=guest",
+                "--config",
+                "namespace=shared",
+                "--config",
+                "createNamespace=false",
+            ];
+            succeeded(await checkout.pulumi("stack", "init", "guest"));
+            checkout.write(
+                "Pulumi.guest.yaml",
+                checkout.read("Pulumi.dev.yaml").replace(/\n.*keyGeneration.*|\n.*acceptPreviousKey.*/g, ""),
+            );
+            succeeded(await up("guest", ...config));
+            succeeded(await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "guest"));
+            expect(await checkout.kubectl("get", "namespace", "shared", "-o", "jsonpath={.status.phase}")).to.equal(
+                "Active",
+            );
+            expect(await checkout.kubectl("-n", "shared", "get", "all,secrets", "-o", "name")).to.equal("");
+            succeeded(await checkout.pulumi("stack", "rm", "--yes", "guest"));
+            await checkout.kubectl("delete", "namespace", "shared", "--wait=false");
+        });
 
-    it("destroys a stack without leaving an object", async () => {
-        succeeded(await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev"));
-        expect(await checkout.kubectl("get", "namespaces", "-o", "name")).not.to.contain("mf-demo-dev");
-    });
+        it("destroys a stack without leaving an object", async () => {
+            succeeded(await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev"));
+            expect(await checkout.kubectl("get", "namespaces", "-o", "name")).not.to.contain("mf-demo-dev");
+        });
 
-    it("refuses to destroy a protected stack, and says the way out", async () => {
-        refused(
-            await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "production"),
-            "protect",
-            "pulumi state unprotect",
-        );
-        expect(
-            await checkout.kubectl(
-                "-n",
-                "mf-demo-production",
-                "get",
-                "deployment",
-                "mf-demo",
-                "-o",
-                "jsonpath={.status.readyReplicas}",
-            ),
-        ).to.equal("3");
+        it("refuses to destroy a protected stack, and says the way out", async () => {
+            refused(
+                await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "production"),
+                "protect",
+                "pulumi state unprotect",
+            );
+            expect(
+                await checkout.kubectl(
+                    "-n",
+                    "mf-demo-production",
+                    "get",
+                    "deployment",
+                    "mf-demo",
+                    "-o",
+                    "jsonpath={.status.readyReplicas}",
+                ),
+            ).to.equal("3");
+        });
     });
 });

@@ -190,8 +190,8 @@ export class Project {
     }
 
     /** The steps of a preview. */
-    async steps(options: RunOptions = {}): Promise<Step[]> {
-        const result = await this.run(["preview", "--stack", "dev", "--json"], options);
+    async steps(options: RunOptions & { args?: string[] } = {}): Promise<Step[]> {
+        const result = await this.run(["preview", "--stack", "dev", "--json", ...(options.args ?? [])], options);
         try {
             const { steps } = JSON.parse(result.stdout) as { steps: Step[] };
             return steps;
@@ -200,9 +200,9 @@ export class Project {
         }
     }
 
-    async step(name: string, options: RunOptions = {}): Promise<Step> {
+    async step(name: string, options: RunOptions & { args?: string[] } = {}): Promise<Step> {
         const steps = await this.steps(options);
-        const found = steps.find(({ urn }) => urn.endsWith(`::${name}`));
+        const found = steps.find(({ urn, op }) => urn.endsWith(`::${name}`) && op !== "refresh");
         if (found === undefined) throw new Error(`no step for ${name} among ${steps.map(({ urn }) => urn).join(", ")}`);
         return found;
     }

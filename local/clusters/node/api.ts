@@ -47,8 +47,13 @@ export class ApiServer {
         });
     }
 
-    async isReady(): Promise<boolean> {
-        return this.request("GET", "/readyz").then(
+    isReady(): Promise<boolean> {
+        return this.has("/readyz");
+    }
+
+    /** Whether there is such a thing; an API server that does not answer has none. */
+    has(place: string): Promise<boolean> {
+        return this.request("GET", place).then(
             ({ status }) => status === 200,
             () => false,
         );

@@ -51,7 +51,7 @@ interface Run {
     readonly ensured: Set<DaemonName>;
 }
 
-const startLimit = 90_000;
+const startLimit = 180_000;
 const pollEvery = 50;
 const neededMegabytes = 1000;
 
@@ -93,6 +93,8 @@ export async function up(site: Site): Promise<ClusterInfo> {
         await ensure(run, name);
     }
     await until(run, "kubelet", () => nodeIsReady(run, api));
+    // The controllers take longest to begin; without this account no pod is admitted.
+    await until(run, "kube-controller-manager", () => api.has("/api/v1/namespaces/default/serviceaccounts/default"));
     await until(run, "coredns", () => answersNames(network));
     await until(run, "kube-proxy", () => answersHttp(`http://${network.nodeAddress}:10256/healthz`));
     if (dead.length > 0) {
@@ -237,6 +239,8 @@ async function ensure(run: Run, name: DaemonName): Promise<void> {
     run.ensured.add(name);
     if (recorded !== undefined && isAlive(recorded)) {
         if (recorded.fingerprint === fingerprint(daemon)) {
+            // Somebody who slowed it down with SIGSTOP may have been killed before the SIGCONT.
+            process.kill(recorded.pid, "SIGCONT");
             return;
         }
         site.context.log(`${name}: its program or its configuration changed; it is started anew.`);
