@@ -4,8 +4,10 @@ import { clusterContext } from "../local/clusters/cluster";
 import { rememberedCluster } from "../local/clusters/remembered";
 import { environment, withEnvironment } from "../local/environment";
 import { checkoutRoot } from "../local/paths";
+import { forgetStackSalt } from "../local/stack-salt";
 import { ExitCode } from "./exit-code";
 import { foreground } from "./process";
+import { stackNames } from "./stacks";
 
 export async function clusterStatusCommand(): Promise<void> {
     const found = await clusterStatus(clusterContext());
@@ -33,6 +35,7 @@ export async function clusterDownCommand(): Promise<void> {
         return;
     }
     const kind = await clusterDown(context);
+    for (const stack of stackNames()) forgetStackSalt(checkoutRoot, `Pulumi.${stack}.yaml`);
     process.stdout.write(
         kind === undefined
             ? "there was no cluster\n"

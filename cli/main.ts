@@ -3,7 +3,7 @@ import { clusterDownCommand, clusterStatusCommand } from "./cluster";
 import { ExitCode } from "./exit-code";
 import { environmentCommand } from "./environment";
 import { imageCommand } from "./image";
-import { cleanTools, toolsCommand } from "./tools";
+import { toolsCommand } from "./tools";
 import { predictCommand, upCommand } from "./up";
 
 /** The `ml-api` command: what people do around `pulumi`. Each command parses its words, calls one function and prints. */
@@ -44,7 +44,7 @@ export function program(): Command {
         .command("tools")
         .description("get the tools that the commands need, and say where each came from")
         .option("--clean", "remove what was downloaded or built")
-        .action((options: { clean?: boolean }) => (options.clean === true ? cleanTools() : toolsCommand()));
+        .action(toolsCommand);
     return command;
 }
 

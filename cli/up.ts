@@ -1,15 +1,15 @@
-import * as fs from "node:fs";
 import { clusterUp } from "../local/clusters/choose";
 import { clusterContext, type ClusterInfo } from "../local/clusters/cluster";
 import { environment, withEnvironment } from "../local/environment";
 import { checkoutRoot } from "../local/paths";
 import { choosePlugins } from "../local/plugins";
-import { hideStackSalt } from "../local/stack-salt";
+import { forgetStackSalt, hideStackSalt } from "../local/stack-salt";
 import { ensureTools } from "../local/tools";
 import { ExitCode } from "./exit-code";
 import { provideImage } from "./image";
 import { predict } from "./predict";
 import { capture, foreground } from "./process";
+import { checkStack, stackNames } from "./stacks";
 
 /** Everything from nothing to a prediction. What is there already is used; what an interrupted run left is repaired. */
 export async function upCommand(stack: string): Promise<void> {
@@ -66,16 +66,6 @@ async function report(stack: string, cluster: ClusterInfo, env: NodeJS.ProcessEn
         throw new Error(`the API answered ${status} instead of a prediction → ${outputs["logs"] ?? ""}`);
 }
 
-function checkStack(stack: string): void {
-    const stacks = stackNames();
-    if (!stacks.includes(stack))
-        throw new Error(`there is no Pulumi.${stack}.yaml; the stacks are ${stacks.join(", ")}`);
-}
-
-function stackNames(): string[] {
-    return fs.readdirSync(checkoutRoot).flatMap((file) => /^Pulumi\.([^.]+)\.yaml$/.exec(file)?.[1] ?? []);
-}
-
 /** Makes the stacks of the checked-in stack files, so that `pulumi up -s staging` works as typed. */
 async function createStacks(env: NodeJS.ProcessEnv): Promise<void> {
     const listed = JSON.parse(await capture("pulumi", ["stack", "ls", "--json"], { env, cwd: checkoutRoot })) as {
@@ -83,7 +73,8 @@ async function createStacks(env: NodeJS.ProcessEnv): Promise<void> {
     }[];
     const present = new Set(listed.map(({ name }) => name.split("/").at(-1)));
     for (const stack of stackNames()) {
-        if (!present.has(stack))
-            await capture("pulumi", ["stack", "init", stack, "--no-select"], { env, cwd: checkoutRoot });
+        if (present.has(stack)) continue;
+        forgetStackSalt(checkoutRoot, `Pulumi.${stack}.yaml`);
+        await capture("pulumi", ["stack", "init", stack, "--no-select"], { env, cwd: checkoutRoot });
     }
 }

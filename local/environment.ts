@@ -59,6 +59,8 @@ export async function environment(options: EnvironmentOptions = {}): Promise<Rec
     return {
         PATH: pathWith(ownFolders, variables["PATH"] ?? "", [cache, standInFolder(checkout)]),
         ...(cluster === undefined ? {} : clusterVariables(cluster)),
+        // kubectl keeps what it learns of a cluster; that ends with the cluster.
+        KUBECACHEDIR: join(state, "kube-cache"),
         PULUMI_HOME: pulumiHome(state, cache),
         PULUMI_BACKEND_URL: `file://${privateFolder(join(state, "pulumi"))}`,
         PULUMI_CONFIG_PASSPHRASE_FILE: passphraseFile(state),

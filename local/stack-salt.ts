@@ -22,8 +22,20 @@ export function hideStackSalt(checkout: string, stackFiles: readonly string[]): 
     // the same but for the salt are added, so nobody's edit is staged.
     for (const file of stackFiles) {
         const staged = git(checkout, "ls-files", "--stage", "--", file).split(/\s/)[1];
-        if (staged !== undefined && staged === git(checkout, "hash-object", "--", file)) git(checkout, "add", "--", file);
+        if (staged !== undefined && staged === git(checkout, "hash-object", "--", file))
+            git(checkout, "add", "--", file);
     }
+}
+
+/**
+ * Takes the salt out of a stack file, where it belongs to a passphrase that is gone: Pulumi would refuse to make the stack
+ * anew. A file with secrets is left alone, they can be read with that passphrase only.
+ */
+export function forgetStackSalt(checkout: string, stackFile: string): void {
+    const file = path.join(checkout, stackFile);
+    const text = fs.readFileSync(file, "utf8");
+    const without = text.replace(/^encryptionsalt:.*\n?/m, "");
+    if (without !== text && !/^\s+secure:/m.test(text)) fs.writeFileSync(file, without);
 }
 
 const FILTER = "ml-api-stack-salt";
@@ -36,5 +48,8 @@ function addLine(file: string, line: string): void {
 }
 
 function git(checkout: string, ...args: string[]): string {
-    return execFileSync("git", ["-C", checkout, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    return execFileSync("git", ["-C", checkout, ...args], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
 }

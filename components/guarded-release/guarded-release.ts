@@ -75,7 +75,8 @@ export class GuardedRelease extends pulumi.ComponentResource {
             { parent: this },
         );
         const released = pulumi.all([this.objects, release.urn]).apply(([objects]) => byName(objects));
-        new RenderedObjects(name, released, { parent: this });
+        // There is nothing to protect in it, and a refused destroy should name what is.
+        new RenderedObjects(name, released, { parent: this, protect: false });
 
         this.status = release.status.status;
         this.revision = release.status.revision;

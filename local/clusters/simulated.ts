@@ -176,7 +176,7 @@ async function create(
         const outcome = await withPorts(context, async () => {
             const ports = await freePorts(portOptions.length, context.instance);
             const binaries = binariesOf(tools);
-            writePrivate(configFile(folder), JSON.stringify(configuration(ports, binaries)));
+            writePrivate(configFile(folder), JSON.stringify(configuration(ports, binaries, folder)));
             const args = [
                 ...[
                     "create",
@@ -426,7 +426,7 @@ function withPorts<T>(context: ClusterContext, body: () => Promise<T>): Promise<
     return withLock(join(context.cacheDir, ".locks", "ports"), body, { signal: context.signal });
 }
 
-function configuration(ports: readonly number[], binaries: Readonly<Record<string, string>>): unknown {
+function configuration(ports: readonly number[], binaries: Readonly<Record<string, string>>, folder: string): unknown {
     return {
         apiVersion: "config.kwok.x-k8s.io/v1alpha1",
         kind: "KwokctlConfiguration",
@@ -439,7 +439,10 @@ function configuration(ports: readonly number[], binaries: Readonly<Record<strin
         },
         // Alone, they need no election: after a crash they would wait for the dead holder's lease to run out.
         componentsPatches: ["kube-controller-manager", "kube-scheduler"].map((name) => {
-            return { name, extraArgs: [{ key: "leader-elect", value: "false" }] };
+            // Its default is a folder of the system, which the controller manager would make.
+            const plugins = { key: "flex-volume-plugin-dir", value: join(folder, "volume-plugins") };
+            const own = name === "kube-controller-manager" ? [plugins] : [];
+            return { name, extraArgs: [{ key: "leader-elect", value: "false" }, ...own] };
         }),
     };
 }

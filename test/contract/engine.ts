@@ -5,6 +5,7 @@ import {
     existsSync,
     mkdirSync,
     mkdtempSync,
+    readdirSync,
     readFileSync,
     realpathSync,
     rmSync,
@@ -76,7 +77,15 @@ export function requirePulumi(): void {
 
 /** Whether the Kubernetes provider under test is this repository's own. */
 export function isStandIn(): boolean {
-    const plugin = onPath("pulumi-resource-kubernetes");
+    const name = "pulumi-resource-kubernetes";
+    const installed = existsSync(installedPlugins()) ? readdirSync(installedPlugins()) : [];
+    const candidates = [
+        process.env.PULUMI_IGNORE_AMBIENT_PLUGINS === "true" ? undefined : onPath(name),
+        ...installed
+            .filter((entry) => entry.startsWith("resource-kubernetes-v"))
+            .map((entry) => join(installedPlugins(), entry, name)),
+    ];
+    const [plugin] = candidates.filter((file) => file !== undefined && existsSync(file));
     return plugin !== undefined && realpathSync(plugin).startsWith(join(repository, "local", "plugins"));
 }
 
@@ -98,6 +107,14 @@ export interface RunOptions {
     watch?: (child: ChildProcess, output: string) => void;
 }
 
+const roots = new Set<string>();
+
+/** Removes the folders of every project that was created. */
+export function removeProjects(): void {
+    for (const root of roots) rmSync(root, { recursive: true, force: true });
+    roots.clear();
+}
+
 export class Project {
     private readonly home: string;
     readonly directory: string;
@@ -114,6 +131,7 @@ export class Project {
         requirePulumi();
         // The real path: what a program prints of its own place has to be comparable.
         const project = new Project(realpathSync(mkdtempSync(join(tmpdir(), "contract-"))));
+        roots.add(project.root);
         for (const folder of ["home", "state", "program"]) mkdirSync(join(project.root, folder));
         if (existsSync(installedPlugins())) symlinkSync(installedPlugins(), join(project.home, "plugins"));
         symlinkSync(join(repository, "node_modules"), join(project.directory, "node_modules"));
@@ -231,10 +249,6 @@ export class Project {
         ]);
         if (code !== 0) throw new Error(output);
         return JSON.parse(stdout) as Record<string, unknown>;
-    }
-
-    remove(): void {
-        rmSync(this.root, { recursive: true, force: true });
     }
 
     private environment(): NodeJS.ProcessEnv {

@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { chart } from "./charts";
-import { deadKubeconfig, isStoredSecret, Project, testKubeconfig } from "./engine";
-import { TestCluster } from "./records";
+import { deadKubeconfig, isStoredSecret, Project, removeProjects, testKubeconfig } from "./engine";
+import { execKubeconfig, TestCluster } from "./test-cluster";
 
 /**
  * One program, taken from its first deployment to its removal. The order of the tests is the order of its life: each
@@ -96,8 +96,9 @@ const values = {
 };
 const release = new k8s.helm.v3.Release("release", {
     name: config.get("release") ?? "sample",
-    namespace: place,
+    namespace: config.get("releaseNamespace") ?? place,
     chart: "./chart",
+    skipCrds: true,
     atomic: true,
     cleanupOnFail: true,
     waitForJobs: true,
@@ -162,7 +163,7 @@ describe("The Kubernetes provider on a cluster", function () {
     });
     after(async () => {
         if (settings.namespace === undefined) return;
-        project.remove();
+        removeProjects();
         await cluster.deleteNamespace(place);
     });
 
@@ -185,8 +186,8 @@ describe("The Kubernetes provider on a cluster", function () {
         return output;
     }
 
-    async function unchanged(...args: string[]): Promise<void> {
-        const { code, output } = await project.preview({ env, args: ["--expect-no-changes", ...args] });
+    async function unchanged(): Promise<void> {
+        const { code, output } = await project.preview({ env, args: ["--expect-no-changes"] });
         expect(code, output).to.equal(0);
     }
 
@@ -267,14 +268,20 @@ describe("The Kubernetes provider on a cluster", function () {
         expect(id("settings")).to.match(new RegExp(`^${place}/settings-[0-9a-f]{8}$`));
     });
 
-    it("changes nothing where nothing changed, even if somebody deleted Helm's records", async () => {
+    it("sees neither that somebody deleted Helm's records, nor that the chart's files changed", async () => {
+        project.write("chart/templates/NOTES.txt", "Another chart than before.\n");
         const putBack = await cluster.hideRecords(place, "sample");
         await unchanged();
         await putBack();
     });
 
-    it("changes nothing after a refresh", async () => {
-        await unchanged("--refresh");
+    it("changes nothing after a refresh, with a credential that a program provides", async () => {
+        project.write("exec.json", execKubeconfig(env.KUBECONFIG ?? ""));
+        const { code, output } = await project.preview({
+            env: { KUBECONFIG: `${project.directory}/exec.json` },
+            args: ["--expect-no-changes", "--refresh"],
+        });
+        expect(code, output).to.equal(0);
         set({ askCluster: undefined });
     });
 
@@ -284,21 +291,32 @@ describe("The Kubernetes provider on a cluster", function () {
         // In the Release's values and in the rendered Deployment.
         expect(output.match(/~ replicas\s*: 5 => 6/g)?.length, output).to.be.at.least(2);
         expect(output).not.to.include("known:");
+        expect(output).not.to.include("hook before");
         expect(output).to.match(/~ 2 to update\n\s+\d+ unchanged/);
     });
 
-    it("replaces a Release of another name or in another namespace", async () => {
-        set({ release: "renamed" });
+    it("replaces a Release of another name or in another namespace, and sees the chart's version", async () => {
+        set({ release: "renamed", releaseNamespace: "default" });
+        const chartYaml = project.read("chart/Chart.yaml");
+        project.write("chart/Chart.yaml", chartYaml.replace("0.3.1", "0.3.2"));
         const step = await project.step("release", { env });
         expect(step.op).to.match(/replace/);
-        expect(step.replaceReasons).to.deep.equal(["name"]);
-        set({ release: undefined });
+        expect(step.replaceReasons).to.have.members(["name", "namespace"]);
+        expect(Object.keys(step.detailedDiff ?? {})).to.have.members([
+            "name",
+            "namespace",
+            "version",
+            "values.replicas",
+        ]);
+        set({ release: undefined, releaseNamespace: undefined });
+        project.write("chart/Chart.yaml", chartYaml);
     });
 
     it("updates a Release and tells its hooks", async () => {
         const output = await deploys();
         const hooks = [...output.matchAll(/hook (\S+) release/g)].map(([, name]) => name);
         expect([...new Set(hooks)]).to.deep.equal(["before-update", "after-update"]);
+        expect(output).to.match(/Rendered rendered .*\[diff: ~manifest\]/);
         expect((await cluster.records(place, "sample")).map(({ status }) => status)).to.deep.equal([
             "superseded",
             "deployed",
@@ -448,7 +466,7 @@ describe("The Kubernetes provider on a cluster", function () {
     });
 
     it("removes a release that cannot be installed, when it is atomic, and keeps it otherwise", async () => {
-        set({ others: ["atomic", "plain"] });
+        set({ others: ["atomic", "kept"] });
         const output = await fails();
         expect(output).to.include(
             "release atomic failed, and has been uninstalled due to atomic being set: context deadline exceeded",
@@ -458,14 +476,14 @@ describe("The Kubernetes provider on a cluster", function () {
         expect(await cluster.records(place, "atomic")).to.deep.equal([]);
 
         expect(output).to.match(/was created, but failed to initialize completely/);
-        expect((await project.resource("plain"))?.initErrors).to.have.length(1);
-        expect((await cluster.records(place, "plain")).map(({ status }) => status)).to.deep.equal(["failed"]);
+        expect((await project.resource("kept"))?.initErrors).to.have.length(1);
+        expect((await cluster.records(place, "kept")).map(({ status }) => status)).to.deep.equal(["failed"]);
     });
 
     it("updates a release next time that could not be installed", async () => {
-        set({ others: ["plain"], othersWork: true });
+        set({ others: ["kept"], othersWork: true });
         await deploys();
-        expect((await cluster.records(place, "plain")).map(({ status }) => status)).to.deep.equal([
+        expect((await cluster.records(place, "kept")).map(({ status }) => status)).to.deep.equal([
             "superseded",
             "deployed",
         ]);

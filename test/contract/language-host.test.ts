@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { Project } from "./engine";
+import { Project, removeProjects } from "./engine";
 
 const program = `
 import * as pulumi from "@pulumi/pulumi";
@@ -94,9 +94,7 @@ describe("The language host", function () {
         project.write("source/tsconfig.pulumi.json", project.read("tsconfig.pulumi.json"));
         project.write("source/tsconfig.strict.json", project.read("tsconfig.json"));
     });
-    after(() => {
-        project.remove();
-    });
+    after(removeProjects);
 
     const inMode = (mode: string): void => {
         project.configure({ "host:mode": mode, "host:object": { list: [1, "two"] } });

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { isStoredSecret, Project } from "./engine";
+import { isStoredSecret, Project, removeProjects } from "./engine";
 
 const program = `
 import * as pulumi from "@pulumi/pulumi";
@@ -35,9 +35,7 @@ describe("The random provider", function () {
     before(async () => {
         project = await Project.create("random", { "index.ts": program });
     });
-    after(() => {
-        project.remove();
-    });
+    after(removeProjects);
 
     it("knows no value in a preview", async () => {
         const { code, output } = await project.preview();

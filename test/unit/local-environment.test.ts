@@ -51,6 +51,7 @@ describe("the variables of a shell", () => {
             ].join(":"),
             KUBECONFIG: "/k",
             ML_API_CONTEXT: "c",
+            KUBECACHEDIR: join(place.path, "state/kube-cache"),
             PULUMI_HOME: join(state, "pulumi-home"),
             PULUMI_BACKEND_URL: `file://${state}/pulumi`,
             PULUMI_CONFIG_PASSPHRASE_FILE: join(state, "passphrase"),

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { hideStackSalt } from "../../local/stack-salt";
+import { forgetStackSalt, hideStackSalt } from "../../local/stack-salt";
 
 describe("the salt of a local stack", () => {
     let checkout: string;
@@ -36,6 +36,16 @@ describe("the salt of a local stack", () => {
         git("commit", "--quiet", "-am", "y");
         expect(git("show", "HEAD:Pulumi.dev.yaml")).to.equal("config:\n  a: c");
         expect(fs.readFileSync(file(), "utf8")).to.contain("encryptionsalt");
+    });
+
+    it("is forgotten with its passphrase, unless the file holds secrets that need it", () => {
+        fs.writeFileSync(file(), "config:\n  a: b\nencryptionsalt: v1:abc\n");
+        forgetStackSalt(checkout, "Pulumi.dev.yaml");
+        expect(fs.readFileSync(file(), "utf8")).to.equal("config:\n  a: b\n");
+        const secret = "config:\n  a:\n    secure: v1:x\nencryptionsalt: v1:abc\n";
+        fs.writeFileSync(file(), secret);
+        forgetStackSalt(checkout, "Pulumi.dev.yaml");
+        expect(fs.readFileSync(file(), "utf8")).to.equal(secret);
     });
 
     it("may be hidden again and again, and where there is no git at all", () => {

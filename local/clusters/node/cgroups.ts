@@ -100,6 +100,13 @@ export async function members(group: string): Promise<number[]> {
     return [...pids];
 }
 
+/** Whoever slowed a daemon or a shim down with SIGSTOP may have been killed before the SIGCONT. */
+export async function wake(mounts: CgroupMounts, name: string): Promise<void> {
+    for (const pid of await members(path.join(mounts.membership, name, "daemons"))) {
+        signal(pid, "SIGCONT");
+    }
+}
+
 /** Ends everything in the instance's groups, pods too, and waits until nothing is left. */
 export async function killMembers(mounts: CgroupMounts, name: string): Promise<void> {
     const deadline = Date.now() + 15_000;
@@ -121,7 +128,7 @@ export async function killMembers(mounts: CgroupMounts, name: string): Promise<v
             );
         }
         for (const pid of pids) {
-            kill(pid);
+            signal(pid, "SIGKILL");
         }
         await sleep(25);
     }
@@ -187,9 +194,9 @@ async function thaw(group: string): Promise<void> {
     }
 }
 
-function kill(pid: number): void {
+function signal(pid: number, name: NodeJS.Signals): void {
     try {
-        process.kill(pid, "SIGKILL");
+        process.kill(pid, name);
     } catch {
         // It ended by itself.
     }

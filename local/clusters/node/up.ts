@@ -10,7 +10,7 @@ import { duration, ensureTools } from "../../tools";
 import type { ClusterInfo } from "../cluster";
 import type { ApiServer } from "./api";
 import { canRun } from "./can-run";
-import { daemonCgroup, killMembers, makeCgroups, members, removeCgroups, removeDeadContainers } from "./cgroups";
+import { daemonCgroup, killMembers, makeCgroups, members, removeCgroups, removeDeadContainers, wake } from "./cgroups";
 import {
     configure,
     containerdSocket,
@@ -74,10 +74,7 @@ export async function up(site: Site): Promise<ClusterInfo> {
     // The certificates name the address, so it is kept even when this run ends before anything else is.
     await writeRecord(site.files.record, record ?? emptyRecord(await bootId(), network));
     const { daemons, pause } = await prepare(site, network);
-    const run =
-        record === undefined || holder === undefined
-            ? await makeNamespaces(site, network, daemons)
-            : await repairNamespaces({ site, network, daemons, holder, record, ensured: new Set() });
+    const run = await openNamespaces(site, network, daemons, record);
 
     await ensure(run, "etcd");
     await ensure(run, "kube-apiserver");
@@ -179,6 +176,29 @@ async function prepare(
     return { daemons, pause };
 }
 
+/** The namespaces of the processes that are left, else new ones. A process that is just ending may look like a way in. */
+async function openNamespaces(
+    site: Site,
+    network: NodeNetwork,
+    daemons: Run["daemons"],
+    record: NodeRecord | undefined,
+): Promise<Run> {
+    for (let attempts = 5; ; attempts--) {
+        const holder = await holderOf(site, record);
+        if (record === undefined || holder === undefined) {
+            return makeNamespaces(site, network, daemons);
+        }
+        try {
+            return await repairNamespaces({ site, network, daemons, holder, record, ensured: new Set() });
+        } catch (error) {
+            if (attempts === 0 || isAlive(record.processes["namespaces"])) {
+                throw error;
+            }
+            await sleep(100);
+        }
+    }
+}
+
 /** Namespaces from nothing. What may be left of earlier ones has no way in any more, so it is ended first. */
 async function makeNamespaces(site: Site, network: NodeNetwork, daemons: Run["daemons"]): Promise<Run> {
     const { context, files, mounts, cgroup } = site;
@@ -217,7 +237,9 @@ function emptyRecord(boot: string, network: NodeNetwork): NodeRecord {
 }
 
 async function repairNamespaces(run: Run): Promise<Run> {
-    await makeCgroups(run.site.mounts, run.site.cgroup, daemonNames);
+    const { mounts, cgroup } = run.site;
+    await makeCgroups(mounts, cgroup, daemonNames);
+    await wake(mounts, cgroup);
     run.ensured.add("namespaces");
     if (!isAlive(run.record.processes["namespaces"])) {
         await launch(run, "namespaces");
@@ -239,8 +261,6 @@ async function ensure(run: Run, name: DaemonName): Promise<void> {
     run.ensured.add(name);
     if (recorded !== undefined && isAlive(recorded)) {
         if (recorded.fingerprint === fingerprint(daemon)) {
-            // Somebody who slowed it down with SIGSTOP may have been killed before the SIGCONT.
-            process.kill(recorded.pid, "SIGCONT");
             return;
         }
         site.context.log(`${name}: its program or its configuration changed; it is started anew.`);

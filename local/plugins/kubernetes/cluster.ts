@@ -1,13 +1,13 @@
 import { request as httpRequest } from "node:http";
-import type { RequestOptions } from "node:https";
 import { request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KubeConfig } from "@kubernetes/client-node";
 import type { Properties } from "../rpc/properties";
 import { objectsIn, textOf } from "../rpc/properties";
-import { metadataOf } from "./object";
-import { writeYaml } from "./manifest";
+import type { Connection, Options } from "./connection";
+import { connect } from "./connection";
 import type { Target } from "./kubeconfig";
+import { writeYaml } from "./manifest";
+import { metadataOf } from "./object";
 
 /** The API server's refusal. */
 export class ApiError extends Error {
@@ -44,6 +44,12 @@ export interface Request {
     timeoutSeconds?: number;
 }
 
+interface Answer {
+    code: number;
+    text: string;
+    retryAfter: number;
+}
+
 const probeSeconds = 5;
 
 function explain(error: NodeJS.ErrnoException): string {
@@ -54,13 +60,11 @@ function explain(error: NodeJS.ErrnoException): string {
 }
 
 /**
- * The API server, spoken to in plain JSON: an object comes back exactly as the server has it. The kubeconfig and its
- * credentials are the Kubernetes client's business. Its typed calls are not used: they drop fields that they do not
- * know and turn times into dates, which would show as differences. It is loaded at the first request, because that
- * takes as long as the whole start of this plugin.
+ * The API server, spoken to in plain JSON: an object comes back exactly as the server has it. The typed calls of the
+ * Kubernetes client drop fields that they do not know and turn times into dates, which would show as differences.
  */
 export class Cluster {
-    private config: Promise<KubeConfig> | undefined;
+    private connection: Promise<Connection> | undefined;
     private probe: Promise<string | undefined> | undefined;
     private readonly groups = new Map<string, Promise<Properties[]>>();
 
@@ -145,26 +149,12 @@ export class Cluster {
         }
     }
 
-    private load(): Promise<KubeConfig> {
-        this.config ??= import("@kubernetes/client-node").then(({ KubeConfig: Loader }) => {
-            const config = new Loader();
-            config.loadFromString(JSON.stringify(this.target.kubeconfig));
-            return config;
-        });
-        return this.config;
-    }
-
-    private async send(request: Request): Promise<{ code: number; text: string; retryAfter: number }> {
-        const url = new URL(
-            request.path,
-            this.target.server.endsWith("/") ? this.target.server : `${this.target.server}/`,
-        );
+    private async send(request: Request): Promise<Answer> {
         // A server behind a prefix (https://host/k8s/clusters/x) keeps it.
-        const prefix = new URL(this.target.server).pathname.replace(/\/$/, "");
-        url.pathname = `${prefix}${request.path}`;
+        const url = new URL(`${this.target.server.replace(/\/$/, "")}${request.path}`);
         for (const [key, value] of Object.entries(request.query ?? {})) url.searchParams.set(key, value);
         const body = request.body === undefined ? undefined : writeYaml(request.body);
-        const options: RequestOptions = {
+        const options: Options = {
             method: request.method,
             headers: {
                 accept: request.accept ?? "application/json",
@@ -175,13 +165,15 @@ export class Cluster {
                 }),
             },
         };
-        await (await this.load()).applyToHTTPSOptions(options);
-        const seconds = request.timeoutSeconds ?? this.timeoutSeconds;
+        this.connection ??= connect(this.target);
+        const authorize = await this.connection;
+        await authorize(options);
+        return this.exchange(url, options, body, request.timeoutSeconds ?? this.timeoutSeconds);
+    }
+
+    private exchange(url: URL, options: Options, body: string | undefined, seconds: number): Promise<Answer> {
         const start = url.protocol === "http:" ? httpRequest : httpsRequest;
         return new Promise((resolve, reject) => {
-            const fail = (error: NodeJS.ErrnoException): void => {
-                reject(new Error(`${request.method} ${url.origin}${url.pathname}: ${explain(error)}`));
-            };
             const message = start(url, options, (response) => {
                 const chunks: Buffer[] = [];
                 response.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -198,10 +190,14 @@ export class Cluster {
             const timer = setTimeout(() => {
                 message.destroy(new Error(`no answer within ${String(seconds)} s`));
             }, seconds * 1000);
-            message.once("error", (error) => {
+            const fail = (error: NodeJS.ErrnoException): void => {
                 clearTimeout(timer);
-                fail(error);
-            });
+                // A connection that was kept open and that the server has closed meanwhile: nothing was sent.
+                if (message.reusedSocket && error.code === "ECONNRESET") {
+                    resolve(this.exchange(url, options, body, seconds));
+                } else reject(new Error(`${String(options.method)} ${url.origin}${url.pathname}: ${explain(error)}`));
+            };
+            message.once("error", fail);
             message.end(body);
         });
     }

@@ -102,13 +102,14 @@ export class Objects {
                 `the stand-in for the Kubernetes provider has no ${input.type}: use the published plugin`,
             );
         }
-        let inputs = normalize(withType(input.news, input.type));
-        const { metadata } = inputs;
-        if (metadata === undefined || isObject(metadata)) inputs = this.named(inputs, input);
+        // Names are worked on in clear; what was secret is marked again in the end.
+        const metadata = reveal(input.news.metadata ?? {});
+        let inputs = normalize(withType({ ...input.news, metadata }, input.type));
+        if (isObject(metadata)) inputs = this.named(inputs, input);
         if (this.settings.serverSideApply && textOf(metadataOf(inputs).generateName) !== "" && nameOf(inputs) === "") {
             throw new Error("the `.metadata.generateName` field is not supported in Server-Side Apply mode");
         }
-        if (isObject(inputs.metadata) && inputs.metadata.namespace === undefined && (await this.isNamespaced(inputs))) {
+        if (isObject(metadata) && metadata.namespace === undefined && (await this.isNamespaced(inputs))) {
             inputs = setMetadata(inputs, { namespace: this.settings.namespace });
         }
         return { inputs: markSecrets(inputs, input.news), failures: [] };

@@ -48,8 +48,9 @@ async function capabilities(
     cluster: Cluster | undefined,
 ): Promise<{ kubeVersion: string; apiVersions: string[] }> {
     const { kube_version: kubeVersion = "", api_versions: apiVersions = [] } = options;
-    if (kubeVersion !== "" || cluster === undefined || (await cluster.unreachable()) !== undefined) {
-        return { kubeVersion: kubeVersion === "" ? assumedKubeVersion : kubeVersion, apiVersions };
+    if (kubeVersion !== "") return { kubeVersion, apiVersions };
+    if (cluster === undefined || (await cluster.unreachable()) !== undefined) {
+        return { kubeVersion: assumedKubeVersion, apiVersions };
     }
     return {
         kubeVersion: await cluster.serverVersion(),

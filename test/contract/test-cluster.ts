@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import {
     ApiException,
@@ -28,6 +29,34 @@ function decode(secret: V1Secret): Content {
 
 function encode(content: Content): string {
     return Buffer.from(gzipSync(JSON.stringify(content)).toString("base64")).toString("base64");
+}
+
+/** The same cluster and user, with the user's credential handed out by a program as cloud providers do. */
+export function execKubeconfig(kubeconfig: string): string {
+    const config = new KubeConfig();
+    config.loadFromFile(kubeconfig);
+    const user = config.getCurrentUser();
+    const pem = (data: string | undefined, file: string | undefined): string | undefined => {
+        if (data !== undefined) return Buffer.from(data, "base64").toString();
+        return file === undefined ? undefined : readFileSync(file, "utf8");
+    };
+    const credential = {
+        apiVersion: "client.authentication.k8s.io/v1",
+        kind: "ExecCredential",
+        status: {
+            token: user?.token,
+            clientCertificateData: pem(user?.certData, user?.certFile),
+            clientKeyData: pem(user?.keyData, user?.keyFile),
+        },
+    };
+    const exec = {
+        apiVersion: credential.apiVersion,
+        interactiveMode: "Never",
+        command: "printf",
+        args: ["%s", JSON.stringify(credential)],
+    };
+    const whole = JSON.parse(config.exportConfig()) as { users: { name: string; user: object }[] };
+    return JSON.stringify({ ...whole, users: whole.users.map(({ name }) => ({ name, user: { exec } })) });
 }
 
 /** The cluster of the tests, looked at without Pulumi and without Helm. */
