@@ -40,9 +40,12 @@ export async function provideImage(context: ClusterContext, cluster: ClusterInfo
     const stale = uses.filter((use) => use.tag !== tag);
     if (stale.length > 0) throw new Error(staleMessage(tag, stale));
     if (cluster.kind === "current") {
+        const reference = `${REPOSITORY}:${tag}`;
         context.log(
-            `image    ${REPOSITORY}:${tag} is only on this machine; on a cluster of your own, name an image that it can pull`,
+            `image    ${reference} is known on this machine only. Give it to your cluster, e.g. on kind or minikube:`,
         );
+        context.log(`           docker build --tag ${reference} ${SAMPLE}`);
+        context.log(`           kind load docker-image ${reference}    or    minikube image load ${reference}`);
         return;
     }
     await loadImage(context, await buildImage(context));

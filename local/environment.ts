@@ -5,7 +5,7 @@ import type { ClusterInfo } from "./clusters/cluster";
 import { rememberedCluster } from "./clusters/remembered";
 import { privateFolder, writePrivate } from "./files";
 import { cacheDir, checkoutRoot, stateDir, type Variables } from "./paths";
-import { type PluginChoice, pulumiHome, rememberedPlugins, standInFolder } from "./plugins";
+import { type PluginChoice, pulumiHome, rememberedPlugins } from "./plugins";
 import { findTools, type Tool, type ToolName } from "./tools";
 
 /** What a person types in a shell after `make up`. */
@@ -47,7 +47,7 @@ export async function environment(options: EnvironmentOptions = {}): Promise<Rec
             "pulumi and helm are not there yet. Run `make up` once; it gets them, starts the cluster and deploys.",
         );
     }
-    const plugins = options.plugins ?? rememberedPlugins({ helm, stateDir: state, checkout });
+    const plugins = options.plugins ?? rememberedPlugins({ pulumi, helm, stateDir: state, checkout });
     if (plugins === undefined) throw new Error("The Pulumi plugins are not chosen yet. Run `make up` once.");
     const cluster = options.cluster ?? rememberedCluster(state)?.info;
 
@@ -57,11 +57,11 @@ export async function environment(options: EnvironmentOptions = {}): Promise<Rec
         ...Object.values(tools).flatMap(({ source, path }) => (source === "path" ? [] : [dirname(path)])),
     ];
     return {
-        PATH: pathWith(ownFolders, variables["PATH"] ?? "", [cache, standInFolder(checkout)]),
+        PATH: pathWith(ownFolders, variables["PATH"] ?? "", [cache, state]),
         ...(cluster === undefined ? {} : clusterVariables(cluster)),
         // kubectl keeps what it learns of a cluster; that ends with the cluster.
         KUBECACHEDIR: join(state, "kube-cache"),
-        PULUMI_HOME: pulumiHome(state, cache),
+        PULUMI_HOME: pulumiHome(state, cache, plugins.kind),
         PULUMI_BACKEND_URL: `file://${privateFolder(join(state, "pulumi"))}`,
         PULUMI_CONFIG_PASSPHRASE_FILE: passphraseFile(state),
         PULUMI_SKIP_UPDATE_CHECK: "true",

@@ -1,4 +1,15 @@
-import { existsSync, mkdirSync, readdirSync, readlinkSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import {
+    copyFileSync,
+    existsSync,
+    linkSync,
+    mkdirSync,
+    readdirSync,
+    readlinkSync,
+    realpathSync,
+    rmSync,
+    statSync,
+    symlinkSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isRecord, privateFolder, readJson, writePrivate } from "./files";
 import { checkoutRoot, type Variables } from "./paths";
@@ -81,26 +92,25 @@ export async function choosePlugins(options: PluginOptions): Promise<PluginChoic
 
 /** The choice made before for this state, when it still holds; asks nobody. */
 export function rememberedPlugins(
-    options: Pick<PluginOptions, "helm" | "stateDir" | "checkout">,
+    options: Pick<PluginOptions, "pulumi" | "helm" | "stateDir" | "checkout">,
 ): PluginChoice | undefined {
     const found = readJson(choiceFile(options.stateDir));
     if (!isRecord(found) || typeof found["line"] !== "string") return undefined;
     const { kind, line } = found;
     if (kind === "published") return published(line, found["ambient"] === true);
     if (kind !== "stand-in" || !hasStandIns(options.checkout ?? checkoutRoot)) return undefined;
-    return standIns(line, options.checkout ?? checkoutRoot, options.helm);
+    return standIns(line, options);
 }
 
-/** Folder for PULUMI_HOME. Downloaded plugins lie in the cache, so that `make down` does not cost a download. */
-export function pulumiHome(stateDir: string, cacheDir: string): string {
+/**
+ * Folder for PULUMI_HOME. Its plugins are the stand-ins, or those that `pulumi` downloaded: they lie in the cache, so that
+ * `make down` does not cost a download.
+ */
+export function pulumiHome(stateDir: string, cacheDir: string, kind: PluginChoice["kind"] = "published"): string {
     const home = privateFolder(join(stateDir, "pulumi-home"));
-    const plugins = join(home, "plugins");
-    const shared = join(cacheDir, "pulumi-plugins");
-    if (linkTarget(plugins) !== shared) {
-        mkdirSync(shared, { recursive: true });
-        rmSync(plugins, { recursive: true, force: true });
-        symlinkSync(shared, plugins);
-    }
+    const folder = kind === "stand-in" ? join(stateDir, placed, "plugins") : join(cacheDir, "pulumi-plugins");
+    mkdirSync(folder, { recursive: true });
+    link(folder, join(home, "plugins"));
     return home;
 }
 
@@ -118,7 +128,7 @@ async function decide(wish: PluginChoice["kind"] | undefined, settings: Settings
         );
     }
     const why = wish === "stand-in" ? found : `the published ones cannot be had: ${found}`;
-    return standIns(`plugins  stand-ins of local/plugins (${why})`, settings.checkout, settings.helm);
+    return standIns(`plugins  stand-ins of local/plugins (${why})`, settings);
 }
 
 /** The published plugins, or why they cannot be used. */
@@ -137,7 +147,8 @@ async function findPublished(settings: Settings): Promise<PluginChoice | string>
 /** The language host is released with `pulumi` and lies beside it; alone it cannot be downloaded. */
 async function languageHost(settings: Settings): Promise<string | undefined> {
     const name: PluginName = "pulumi-language-nodejs";
-    if (existsSync(join(dirname(realpathSync(settings.pulumi.path)), name))) return undefined;
+    const beside = join(dirname(realpathSync(settings.pulumi.path)), name);
+    if (existsSync(beside) && !isStandIn(beside)) return undefined;
     const problem = await onPathProblem(name, settings);
     if (problem === undefined) return undefined;
     return `${problem}, nor beside this pulumi (${settings.pulumi.source === "path" ? settings.pulumi.path : "built from source, it comes alone"})`;
@@ -148,7 +159,7 @@ async function onPathProblem(name: PluginName, settings: Settings): Promise<stri
     const program = onPath(name, settings.variables, [standInFolder(settings.checkout)]);
     if (program === undefined) return `${name} is not on PATH`;
     // A shell may have been prepared for another checkout.
-    if (dirname(program).endsWith(join("local", "plugins", "bin"))) return `${program} is a stand-in, too`;
+    if (isStandIn(program)) return `${program} is a stand-in, too`;
     const version = await settings.askVersion(program, kind, settings.variables, versionLimit);
     if (version === undefined) return `${program} does not tell its version`;
     return fits(version, accepts) ? undefined : `${program} is ${version}, not ${readableRange(accepts)}`;
@@ -185,13 +196,59 @@ function isAmbient(choice: PluginChoice): boolean {
     return choice.kind === "published" && !("PULUMI_IGNORE_AMBIENT_PLUGINS" in choice.variables);
 }
 
-function standIns(line: string, checkout: string, helm: Tool): PluginChoice {
+/** Folder of a state where the stand-ins lie as published plugins would. */
+const placed = "stand-ins";
+
+function standIns(
+    line: string,
+    options: Pick<PluginOptions, "pulumi" | "helm" | "stateDir" | "checkout">,
+): PluginChoice {
     return {
         kind: "stand-in",
         line,
-        path: [standInFolder(checkout)],
-        variables: { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true", ML_API_HELM: helm.path },
+        path: [placeStandIns(options)],
+        variables: { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true", ML_API_HELM: options.helm.path },
     };
+}
+
+/**
+ * Puts the stand-ins where `pulumi` looks for its own: the providers into its plugin folder, the language host beside the
+ * CLI. Found on PATH, each of them would cost a warning or two at every run.
+ *
+ * @returns the folder with the CLI, to put first on PATH
+ */
+function placeStandIns({
+    pulumi,
+    stateDir,
+    checkout,
+}: Pick<PluginOptions, "pulumi" | "stateDir" | "checkout">): string {
+    const bin = join(stateDir, placed, "bin");
+    const plugins = join(stateDir, placed, "plugins");
+    for (const folder of [bin, plugins]) mkdirSync(folder, { recursive: true });
+    for (const name of resourcePlugins()) {
+        link(standInFolder(checkout), join(plugins, `${name.replace("pulumi-", "")}-v${pluginPins[name].version}`));
+    }
+    link(join(standInFolder(checkout), "pulumi-language-nodejs"), join(bin, "pulumi-language-nodejs"));
+    const cli = join(bin, "pulumi");
+    if (pulumi.path === cli) return bin;
+    // A symbolic link will not do: pulumi follows it before it looks around.
+    if (!isSameFile(pulumi.path, cli)) {
+        rmSync(cli, { force: true });
+        try {
+            linkSync(realpathSync(pulumi.path), cli);
+        } catch {
+            // Another file system.
+            copyFileSync(pulumi.path, cli);
+        }
+    }
+    return bin;
+}
+
+/** The same program: one file under two names, or a copy of it. */
+function isSameFile(one: string, other: string): boolean {
+    if (!existsSync(other)) return false;
+    const [a, b] = [statSync(one), statSync(other)];
+    return a.ino === b.ino || (a.size === b.size && a.mtimeMs <= b.mtimeMs);
 }
 
 function resourcePlugins(): readonly PluginName[] {
@@ -215,6 +272,18 @@ function hasStandIns(checkout: string): boolean {
 
 function choiceFile(stateDir: string): string {
     return join(stateDir, "plugins.json");
+}
+
+/** Whether this program is one of local/plugins, of whichever checkout. */
+function isStandIn(program: string): boolean {
+    return dirname(realpathSync(program)).endsWith(join("local", "plugins", "bin"));
+}
+
+/** Makes `path` a symbolic link to `target`, whatever it was. */
+function link(target: string, path: string): void {
+    if (linkTarget(path) === target) return;
+    rmSync(path, { recursive: true, force: true });
+    symlinkSync(target, path);
 }
 
 function linkTarget(path: string): string | undefined {

@@ -89,6 +89,7 @@ const realParts: SimulatedParts = {
             variables: context.variables,
             cache: context.cacheDir,
             signal: context.signal,
+            terminal: process.stdout.isTTY,
         }),
 };
 

@@ -7,7 +7,7 @@ import type { ClusterInfo } from "../../local/clusters/cluster";
 import { rememberCluster } from "../../local/clusters/remembered";
 import { environment, quote, toShell, withEnvironment } from "../../local/environment";
 import { cacheDir, checkoutHash, stateDir } from "../../local/paths";
-import { rememberedPlugins, standInFolder, type PluginChoice } from "../../local/plugins";
+import { rememberedPlugins, type PluginChoice } from "../../local/plugins";
 import type { Tool, ToolName } from "../../local/tools";
 import { scratch, type Scratch } from "./local-fakes";
 
@@ -136,18 +136,21 @@ describe("the variables of a shell", () => {
 
     it("are remembered together with the plugins that were chosen", () => {
         const helm = tool("helm", "/h/helm");
-        expect(rememberedPlugins({ helm, stateDir: join(place.path, "state") })).to.equal(undefined);
+        const pulumi = tool("pulumi", place.script("cli/pulumi", "true"));
+        expect(rememberedPlugins({ pulumi, helm, stateDir: join(place.path, "state") })).to.equal(undefined);
         place.file("state/plugins.json", JSON.stringify({ kind: "stand-in", line: "l" }));
         expect(
-            rememberedPlugins({ helm, stateDir: join(place.path, "state"), checkout: place.path }),
+            rememberedPlugins({ pulumi, helm, stateDir: join(place.path, "state"), checkout: place.path }),
             "without their files",
         ).to.equal(undefined);
         for (const name of ["language-nodejs", "resource-kubernetes", "resource-random"])
             place.script(`local/plugins/bin/pulumi-${name}`, "true");
-        expect(rememberedPlugins({ helm, stateDir: join(place.path, "state"), checkout: place.path })).to.deep.equal({
+        expect(
+            rememberedPlugins({ pulumi, helm, stateDir: join(place.path, "state"), checkout: place.path }),
+        ).to.deep.equal({
             kind: "stand-in",
             line: "l",
-            path: [standInFolder(place.path)],
+            path: [join(place.path, "state", "stand-ins", "bin")],
             variables: { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true", ML_API_HELM: "/h/helm" },
         });
     });

@@ -1,4 +1,4 @@
-import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { choosePlugins, pulumiHome, type PluginOptions } from "../../local/plugins";
@@ -74,10 +74,24 @@ describe("choosing the Pulumi plugins", () => {
         expect(choice).to.deep.equal({
             kind: "stand-in",
             line: "plugins  stand-ins of local/plugins (the published ones cannot be had: api.github.com is away, get.pulumi.com is away)",
-            path: [join(place.path, "checkout/local/plugins/bin")],
+            path: [join(place.path, "state", "stand-ins", "bin")],
             variables: { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true", ML_API_HELM: "/h/helm" },
         });
         expect(lines).to.deep.equal([choice.line]);
+        const placed = join(place.path, "state", "stand-ins");
+        expect(realpathSync(join(placed, "bin", "pulumi-language-nodejs"))).to.equal(
+            realpathSync(join(place.path, "checkout/local/plugins/bin/pulumi-language-nodejs")),
+        );
+        expect(existsSync(join(placed, "plugins/resource-kubernetes-v4.32.0/pulumi-resource-kubernetes"))).to.equal(
+            true,
+        );
+        expect(existsSync(join(placed, "plugins/resource-random-v4.21.1/pulumi-resource-random"))).to.equal(true);
+        // Beside the language host lies the CLI itself, not a link that it would follow away from it.
+        expect(realpathSync(join(placed, "bin", "pulumi"))).to.equal(realpathSync(placed) + "/bin/pulumi");
+        expect(pulumiHome(join(place.path, "state"), join(place.path, "cache"), "stand-in")).to.contain("pulumi-home");
+        expect(realpathSync(join(place.path, "state/pulumi-home/plugins"))).to.equal(
+            realpathSync(join(placed, "plugins")),
+        );
     });
 
     it("takes the stand-ins when the download fails", async () => {

@@ -162,7 +162,13 @@ async function prepare(
     const { context, files, cgroup } = site;
     const { cacheDir, variables, log, signal } = context;
     const packages = await nodeParts(context);
-    const found = await ensureTools(nodeTools, { cache: cacheDir, variables, log, signal });
+    const found = await ensureTools(nodeTools, {
+        cache: cacheDir,
+        variables,
+        log,
+        signal,
+        terminal: process.stdout.isTTY,
+    });
     const tools = Object.fromEntries(nodeTools.map((name) => [name, found[name].path])) as Record<NodeTool, string>;
     const pause = await pauseImage(cacheDir, packages);
     await ensurePki(files.pki, {
