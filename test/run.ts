@@ -80,15 +80,13 @@ async function mocha(suite: string, spec: string, env: Environment): Promise<voi
     ];
     const { code, seconds, output } = await run(suite, bin("mocha"), args, env);
     const count = (word: string) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
-    const failed = count("failing");
-    // A run that broke down before its summary has failed, whatever it counted.
-    outcomes.push({
-        suite,
-        passed: count("passing"),
-        failed: code !== 0 && failed === 0 ? 1 : failed,
-        pending: count("pending"),
-        seconds,
-    });
+    record(suite, { passed: count("passing"), failed: count("failing"), pending: count("pending") }, code, seconds);
+}
+
+/** A run that broke down before its summary, or ran no test at all, has failed, whatever it counted. */
+function record(suite: string, counts: Omit<Outcome, "suite" | "seconds">, code: number, seconds: number): void {
+    const broken = counts.failed === 0 && (code !== 0 || counts.passed + counts.pending === 0);
+    outcomes.push({ suite, ...counts, failed: broken ? 1 : counts.failed, seconds });
 }
 
 /** The sample API's own tests, in a Python environment of the cache that its pinned requirements name. */
@@ -111,20 +109,14 @@ async function samplePython(): Promise<void> {
     const { code, seconds, output } = await run(
         "sample API",
         python,
-        ["-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        ["-m", "pytest", "-p", "no:cacheprovider"],
         { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
         sample,
     );
     const count = (word: string) =>
         Number(new RegExp(`(\\d+) ${word}`).exec(output.trimEnd().split("\n").at(-1) ?? "")?.[1] ?? 0);
-    const failed = count("failed") + count("error");
-    outcomes.push({
-        suite: "sample API",
-        passed: count("passed"),
-        failed: code !== 0 && failed === 0 ? 1 : failed,
-        pending: count("skipped"),
-        seconds,
-    });
+    const counts = { passed: count("passed"), failed: count("failed") + count("error"), pending: count("skipped") };
+    record("sample API", counts, code, seconds);
 }
 
 /** A simulated cluster for the suites that need one, started for the first of them, and the variables to work on it. */

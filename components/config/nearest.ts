@@ -4,5 +4,7 @@ import { closest, distance } from "fastest-levenshtein";
 export function didYouMean(found: string, names: readonly string[]): string {
     if (names.length === 0) return "";
     const name = closest(found, names);
-    return distance(found, name) <= Math.min(name.length - 1, Math.max(2, Math.floor(name.length / 3))) ? `, did you mean "${name}"?` : "";
+    return distance(found, name) <= Math.min(name.length - 1, Math.max(2, Math.floor(name.length / 3)))
+        ? `, did you mean "${name}"?`
+        : "";
 }
