@@ -4,7 +4,7 @@ import { clusterContext } from "../local/clusters/cluster";
 import { rememberedCluster } from "../local/clusters/remembered";
 import { environment, withEnvironment } from "../local/environment";
 import { checkoutRoot } from "../local/paths";
-import { forgetStackSalt } from "../local/stack-salt";
+import { forgetStackSalt, hideStackSalt } from "../local/stack-salt";
 import { ExitCode } from "./exit-code";
 import { foreground } from "./process";
 import { stackNames } from "./stacks";
@@ -35,7 +35,9 @@ export async function clusterDownCommand(): Promise<void> {
         return;
     }
     const kind = await clusterDown(context);
-    for (const stack of stackNames()) forgetStackSalt(checkoutRoot, `Pulumi.${stack}.yaml`);
+    const stackFiles = stackNames().map((stack) => `Pulumi.${stack}.yaml`);
+    for (const file of stackFiles) forgetStackSalt(checkoutRoot, file);
+    hideStackSalt(checkoutRoot, stackFiles);
     process.stdout.write(
         kind === undefined
             ? "there was no cluster\n"

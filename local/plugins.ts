@@ -226,7 +226,10 @@ function placeStandIns({
     const plugins = join(stateDir, placed, "plugins");
     for (const folder of [bin, plugins]) mkdirSync(folder, { recursive: true });
     for (const name of resourcePlugins()) {
-        link(standInFolder(checkout), join(plugins, `${name.replace("pulumi-", "")}-v${pluginPins[name].version}`));
+        // A folder of its own: pulumi passes over one that is a link.
+        const folder = join(plugins, `${name.replace("pulumi-", "")}-v${pluginPins[name].version}`);
+        mkdirSync(folder, { recursive: true });
+        link(join(standInFolder(checkout), name), join(folder, name));
     }
     link(join(standInFolder(checkout), "pulumi-language-nodejs"), join(bin, "pulumi-language-nodejs"));
     const cli = join(bin, "pulumi");

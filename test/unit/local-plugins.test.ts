@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { choosePlugins, pulumiHome, type PluginOptions } from "../../local/plugins";
@@ -82,6 +82,8 @@ describe("choosing the Pulumi plugins", () => {
         expect(realpathSync(join(placed, "bin", "pulumi-language-nodejs"))).to.equal(
             realpathSync(join(place.path, "checkout/local/plugins/bin/pulumi-language-nodejs")),
         );
+        const folders = readdirSync(join(placed, "plugins"), { withFileTypes: true });
+        expect(folders.map((folder) => folder.isDirectory())).to.deep.equal([true, true]);
         expect(existsSync(join(placed, "plugins/resource-kubernetes-v4.32.0/pulumi-resource-kubernetes"))).to.equal(
             true,
         );
