@@ -106,13 +106,16 @@ async function samplePython(): Promise<void> {
             requirements,
         ]);
     }
+    // pytest keeps the temporary files of its last three runs; here they go with the run.
+    const TMPDIR = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-pytest-"));
     const { code, seconds, output } = await run(
         "sample API",
         python,
         ["-m", "pytest", "-p", "no:cacheprovider"],
-        { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
+        { ...process.env, PYTHONDONTWRITEBYTECODE: "1", TMPDIR },
         sample,
     );
+    fs.rmSync(TMPDIR, { recursive: true, force: true });
     const count = (word: string) =>
         Number(new RegExp(`(\\d+) ${word}`).exec(output.trimEnd().split("\n").at(-1) ?? "")?.[1] ?? 0);
     const counts = { passed: count("passed"), failed: count("failed") + count("error"), pending: count("skipped") };

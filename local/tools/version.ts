@@ -1,7 +1,9 @@
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, satisfies } from "semver";
+import { onInterrupt } from "../interrupt";
 import type { Variables } from "../paths";
 import { lastLines, type Run } from "../run";
 import type { ToolPin } from "./pins";
@@ -19,7 +21,11 @@ export async function askVersion(
     // Telling a version must not phone home, need a cluster, or leave a folder in the user's home.
     const scratch = await mkdtemp(join(tmpdir(), "ml-api-version-"));
     const quiet = { PULUMI_SKIP_UPDATE_CHECK: "true", PULUMI_HOME: scratch, KUBECONFIG: "/dev/null" };
+    const release = onInterrupt(() => {
+        rmSync(scratch, { recursive: true, force: true });
+    });
     const result = await run(program, pin.versionArguments, { variables: { ...variables, ...quiet }, timeLimit });
+    release();
     await rm(scratch, { recursive: true, force: true });
     const asked = pin.versionArguments.join(" ");
     if (result.failure !== undefined) return { problem: `"${asked}" ${result.failure}` };
