@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { clusterDown, clusterStatus } from "../local/clusters/choose";
 import { clusterContext } from "../local/clusters/cluster";
-import { rememberedCluster } from "../local/clusters/remembered";
+import { forgetCluster, rememberedCluster } from "../local/clusters/remembered";
 import { environment, withEnvironment } from "../local/environment";
 import { checkoutRoot } from "../local/paths";
 import { forgetStackSalt, hideStackSalt } from "../local/stack-salt";
@@ -31,7 +31,9 @@ export async function clusterDownCommand(): Promise<void> {
     const context = clusterContext();
     const remembered = rememberedCluster(context.stateDir);
     if (remembered?.kind === "current") {
-        await destroyDev();
+        // Without its address, none was ever reached, and so nothing deployed.
+        if (remembered.info === undefined) forgetCluster(context.stateDir);
+        else await destroyDev();
         return;
     }
     const kind = await clusterDown(context);

@@ -368,28 +368,29 @@ describe("deploying", function () {
     });
 
     describe("taking away", () => {
-        it("uses an existing namespace without adopting it, and leaves it when it goes", async () => {
+        it("runs a second API that is data only, in a namespace it does not adopt and leaves when it goes", async () => {
             await checkout.kubectl("create", "namespace", "shared");
-            const config = [
-                "--config",
-                "name=guest",
-                "--config",
-                "namespace=shared",
-                "--config",
-                "createNamespace=false",
-            ];
-            succeeded(await checkout.pulumi("stack", "init", "guest"));
-            checkout.write(
-                "Pulumi.guest.yaml",
-                checkout.read("Pulumi.dev.yaml").replace(/\n.*keyGeneration.*|\n.*acceptPreviousKey.*/g, ""),
-            );
-            succeeded(await up("guest", ...config));
-            succeeded(await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "guest"));
-            expect(await checkout.kubectl("get", "namespace", "shared", "-o", "jsonpath={.status.phase}")).to.equal(
-                "Active",
-            );
+            checkout.write("apis/guest/values-dev.yaml", checkout.read("chart/environment/dev/values-dev.yaml"));
+            const settings = {
+                environment: "dev",
+                name: "guest",
+                valuesDir: "apis/guest",
+                namespace: "shared",
+                createNamespace: "false",
+            };
+            const lines = Object.entries(settings).map(([key, value]) => `  ml-api:${key}: "${value}"\n`);
+            checkout.write("Pulumi.guest-dev.yaml", `config:\n${lines.join("")}`);
+            succeeded(await checkout.pulumi("stack", "init", "guest-dev"));
+            succeeded(await up("guest-dev"));
+            expect(await outputs("guest-dev")).to.deep.include({
+                release: "guest",
+                url: "http://guest.shared.svc.cluster.local",
+            });
+            succeeded(await checkout.pulumi("destroy", "--yes", "--skip-preview", "--stack", "guest-dev"));
+            const phase = ["get", "namespace", "shared", "-o", "jsonpath={.status.phase}"];
+            expect(await checkout.kubectl(...phase)).to.equal("Active");
             expect(await checkout.kubectl("-n", "shared", "get", "all,secrets", "-o", "name")).to.equal("");
-            succeeded(await checkout.pulumi("stack", "rm", "--yes", "guest"));
+            succeeded(await checkout.pulumi("stack", "rm", "--yes", "guest-dev"));
             await checkout.kubectl("delete", "namespace", "shared", "--wait=false");
         });
 
