@@ -14,14 +14,14 @@ function fail(message) {
     process.exit(1);
 }
 
-if (!fs.existsSync(path.join(root, "node_modules", "ts-node")))
+if (!fs.existsSync(path.join(root, "node_modules", "typescript")))
     fail(`its packages are not installed → cd ${root} && npm ci`);
 
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major > 22 || (major === 22 && minor >= 19)) {
     // Whatever is started from here finds the same Node.
     process.env.PATH = `${bin}${path.delimiter}${process.env.PATH}`;
-    require("ts-node").register({ transpileOnly: true, project: path.join(root, "tsconfig.json") });
+    require("../local/load-typescript").loadTypeScript();
     require("./main").main(process.argv.slice(2));
 } else {
     const own = path.join(bin, "node");
