@@ -58,12 +58,16 @@ export async function predict(target: Target): Promise<Prediction> {
 
     return forwarded(target, kubectl, async (address) => {
         const began = performance.now();
-        const response = await fetch(`${address}${values.verify?.path ?? "/predict"}`, {
-            method: "POST",
-            headers,
-            body: sample,
-            signal: AbortSignal.timeout(10_000),
-        });
+        const request = { method: "POST", headers, body: sample, signal: AbortSignal.timeout(10_000) };
+        const response = await fetch(`${address}${values.verify?.path ?? "/predict"}`, request).catch(
+            (error: unknown) => {
+                const reason = error instanceof Error ? (error.cause ?? error) : error;
+                const words = reason instanceof Error ? reason.message : String(reason);
+                throw new Error(
+                    `no pod of ${target.release} answered through its Service (${words}) → kubectl ${kubectl.join(" ")} get pods`,
+                );
+            },
+        );
         const body = await response.text();
         return { status: response.status, body, milliseconds: Math.round(performance.now() - began), sample };
     });
