@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { forgetStackSalt } from "../../local/stack-salt";
 
 const ROOT = path.join(__dirname, "..", "..");
 /** What `pulumi` needs of a checkout. */
@@ -32,6 +33,8 @@ export class Checkout {
     constructor(readonly env: NodeJS.ProcessEnv = process.env) {
         for (const entry of DEPLOYED)
             fs.cpSync(path.join(ROOT, entry), path.join(this.root, entry), { recursive: true });
+        // The salts of this checkout's own stacks belong to another passphrase than the tests'.
+        for (const stack of ["dev", "staging", "production"]) forgetStackSalt(this.root, `Pulumi.${stack}.yaml`);
         fs.symlinkSync(path.join(ROOT, "node_modules"), path.join(this.root, "node_modules"));
     }
 
