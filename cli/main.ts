@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { branchCommand } from "./branch";
 import { clusterDownCommand, clusterStatusCommand } from "./cluster";
 import { ExitCode } from "./exit-code";
 import { environmentCommand } from "./environment";
@@ -34,6 +35,15 @@ export function program(): Command {
         .option("--write", "write the tag into the values files")
         .option("--check", "only compare the tag with the values files, build nothing")
         .action(imageCommand);
+    command
+        .command("branch")
+        .argument("<ref>", "a branch, or a full ref such as refs/heads/feature/x")
+        .option("--base <branch>", "of a pull request into this branch")
+        .option("--fork", "the pull request comes from another repository")
+        .option("--deleted", "the branch was deleted")
+        .option("--json", "as JSON: {action, stacks, approval, reason, …}")
+        .description("say what a push of a branch does, or its pull request")
+        .action(branchCommand);
     const cluster = command.command("cluster").description("the cluster of this checkout");
     cluster.command("status").description("which one it is, and how it is").action(clusterStatusCommand);
     cluster
