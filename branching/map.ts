@@ -200,6 +200,16 @@ function rulesBroken(map: BranchMap, stacks: Readonly<Record<string, readonly st
             });
         }
     }
+    for (const environment of map.deployers["pulumi-deployments"] ?? []) {
+        const sources = deploys.get(environment) ?? [];
+        const [{ name } = { name: "" }] = sources;
+        if (sources.length === 1 && isLiteral(name) && map.branches[name]?.alias === undefined) continue;
+        broken.push({
+            keys: ["deployers", "pulumi-deployments"],
+            what: `Pulumi Deployments follows one literal branch per stack, but ${environment} is deployed by ${sources.length === 0 ? "none" : sources.map((source) => `"${source.name}"`).join(", ")}`,
+            fix: `move ${environment} to github-actions`,
+        });
+    }
     for (const [environment, sources] of deploys) {
         const ranks = sources.map(({ rank }) => rank);
         if (sources.length === 1 || (!ranks.includes(undefined) && new Set(ranks).size === ranks.length)) continue;

@@ -1,7 +1,11 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
+import { parse } from "yaml";
+import { generated, stale, write } from "../../branching/generators";
+import { rulesetFilter, workflowFilter } from "../../branching/generators/refs";
 import { MAP_FILE, parseBranchMap, stacksByEnvironment } from "../../branching/map";
 import { matches, overlap } from "../../branching/pattern";
 import { type Decision, type GitEvent, resolve } from "../../branching/resolve";
@@ -288,6 +292,12 @@ describe("branches: a map that is wrong", () => {
             "dev has two deployers",
         ],
         [
+            "an environment of several branches with Pulumi Deployments",
+            (text: string) =>
+                text.replace("[dev]\n", "[dev, staging]\n").replace("[staging, production]", "[production]"),
+            'staging is deployed by "develop", "staging"',
+        ],
+        [
             "an environment without a stack",
             (text: string) => text.replace("pulumi-deployments: [dev]", "pulumi-deployments: [dev, stagin]"),
             'no stack belongs to "stagin", did you mean "staging"?',
@@ -342,8 +352,87 @@ describe("branches: a map that is wrong", () => {
 
     it("tells all of its problems at once", () => {
         const message = refused((text) =>
-            text.replace("mirrors: master", "mirrors: mastr").replace("{ deploy: dev }", "{ deploy: devel }"),
+            text
+                .replace("mirrors: master", "mirrors: mastr")
+                .replace("{ deploy: staging, rank: 2 }", "{ deploy: staging }"),
         );
         expect(message).to.contain("branch map: 2 problems");
     });
 });
+
+describe("branches: what is generated from the map", () => {
+    const files = generated(root, map, stacks);
+
+    it("is what is checked in", () => {
+        expect(stale(root, files)).to.deep.equal([]);
+    });
+
+    it("is noticed when somebody edits one of the files, or the map", () => {
+        const folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-branches-"));
+        try {
+            fs.mkdirSync(path.join(folder, "docs"));
+            fs.copyFileSync(path.join(root, "docs/branching.md"), path.join(folder, "docs/branching.md"));
+            write(folder, generated(folder, map, stacks));
+            expect(stale(folder, generated(folder, map, stacks))).to.deep.equal([]);
+            for (const file of files.keys()) {
+                const before = fs.readFileSync(path.join(folder, file), "utf8");
+                fs.writeFileSync(path.join(folder, file), before.replace("production", "Production"));
+                expect(
+                    stale(folder, generated(folder, map, stacks)).map(({ where }) => where),
+                    file,
+                ).to.deep.equal(before.includes("production") && file !== "docs/branching.md" ? [file] : []);
+                fs.writeFileSync(path.join(folder, file), before);
+            }
+            const edited = parseBranchMap(source.replace("alias: main", "alias: trunk"), stacks);
+            expect(stale(folder, generated(folder, edited, stacks)).length).to.be.at.least(4);
+        } finally {
+            fs.rmSync(folder, { recursive: true, force: true });
+        }
+    });
+
+    it("the filters let every branch of the map through", () => {
+        // GitHub's filters: * is anything but a slash, + repeats the bracket before it.
+        const regex = (filter: string): RegExp =>
+            new RegExp(`^${filter.replace(/[.]/g, "\\.").replace(/\*/g, "[^/]*")}$`);
+        for (const [pattern, name] of [
+            ["release-<version>", "release-1.20.3"],
+            ["feature/<name>", "feature/GH-1_a.b"],
+            ["hotfix/<issue>", "hotfix/12"],
+            ["master", "master"],
+        ] as const) {
+            expect(matches(pattern, name)).to.equal(true);
+            expect(name).to.match(regex(workflowFilter(pattern)));
+            expect(name).to.match(regex(rulesetFilter(pattern)));
+        }
+    });
+
+    it("pins every action by commit, gives no job more than it needs, and cancels no deploy", () => {
+        for (const [file, text] of files) {
+            if (!file.startsWith(".github/workflows/")) continue;
+            const workflow = parse(text) as { permissions: object; jobs: Record<string, Job> };
+            expect(workflow.permissions).to.deep.equal({});
+            for (const [name, { steps, permissions, concurrency }] of Object.entries(workflow.jobs)) {
+                for (const { uses, run } of steps) {
+                    if (uses !== undefined && !uses.startsWith("./"))
+                        expect(uses).to.match(/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
+                    // Expressions of the event go through the environment, never into the text of a script.
+                    if (run !== undefined) expect(run).not.to.contain("${{");
+                }
+                const writes = Object.entries(permissions).filter(([, right]) => right === "write");
+                expect(writes.map(([right]) => right).join(), name).to.equal(
+                    name === "comment" ? "pull-requests" : name === "check" || name === "decide" ? "" : "id-token",
+                );
+                // The job that may write runs nothing of the pull request.
+                if (name === "comment")
+                    expect(steps.some(({ uses = "" }) => uses.startsWith("actions/checkout"))).to.equal(false);
+                if (name === "deploy") expect(concurrency?.["cancel-in-progress"]).to.equal(false);
+            }
+        }
+    });
+});
+
+interface Job {
+    readonly steps: readonly { readonly uses?: string; readonly run?: string }[];
+    readonly permissions: Readonly<Record<string, string>>;
+    readonly concurrency?: Readonly<Record<string, unknown>>;
+}
