@@ -1,6 +1,6 @@
 # The commands of the README. Everything else is `npx --no ml-api --help`.
 .POSIX:
-.PHONY: up down test test-fast clean-cache help
+.PHONY: up down test test-fast scan clean-cache help
 
 # The Node of the checkout first: the packages want a newer one than many machines have.
 ML_API = PATH="$$PWD/node_modules/.bin:$$PATH" ./cli/ml-api.js
@@ -10,6 +10,7 @@ help:
 	@echo "make up           a cluster on this machine, the sample API on it, and one prediction"
 	@echo "make test         every check and test, as CI runs them"
 	@echo "make test-fast    type check, lint and unit tests"
+	@echo "make scan         scanners over everything that the chart renders to"
 	@echo "make down         remove the cluster and its Pulumi state"
 	@echo "make clean-cache  remove the tools that were built or downloaded"
 
@@ -24,6 +25,9 @@ test: node_modules/.package-lock.json
 
 test-fast: node_modules/.package-lock.json
 	@$(RUN_TESTS) types lint layout unit
+
+scan: node_modules/.package-lock.json
+	@$(RUN_TESTS) scan
 
 clean-cache: node_modules/.package-lock.json
 	@$(ML_API) tools --clean

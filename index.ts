@@ -1,14 +1,25 @@
+// First, so that it loads the others.
+import "./components/load-typescript";
 import * as pulumi from "@pulumi/pulumi";
 import { findCluster } from "./components/config/cluster";
 import { reportSettings } from "./components/config/report";
 import { loadSettings } from "./components/config/settings";
+import { watchLive } from "./components/guarded-release/live";
 import { MlApi } from "./components/ml-api/ml-api";
 
 const settings = loadSettings();
-const target = findCluster(new pulumi.Config("kubernetes").get("context"));
+const provider = new pulumi.Config("kubernetes");
+const target = findCluster(provider.get("context"));
 reportSettings(pulumi.getStack(), settings, target);
+const live = watchLive({
+    context: target?.context,
+    namespace: settings.namespace,
+    release: settings.name,
+    kubeconfig: provider.get("kubeconfig"),
+    driver: provider.getObject<{ driver?: string }>("helmReleaseSettings")?.driver,
+});
 
-const api = new MlApi(settings.name, { ...settings, cluster: target });
+const api = new MlApi(settings.name, { ...settings, cluster: target, live });
 
 /** Name of the Helm release. */
 export const release = api.release;

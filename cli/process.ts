@@ -5,7 +5,8 @@ export class CommandError extends Error {
     constructor(
         command: string,
         readonly exitCode: number,
-        stderr: string,
+        readonly stderr: string,
+        readonly stdout = "",
     ) {
         super(`${command} ended with exit code ${exitCode}${stderr === "" ? "" : `:\n${stderr.trimEnd()}`}`);
     }
@@ -42,13 +43,21 @@ export async function foreground(
     }
 }
 
-/** Runs a command and answers what it printed on stdout. @throws CommandError */
+/**
+ * Runs a command and answers what it printed on stdout.
+ *
+ * @param options `input`: what the command reads from stdin; nothing by default
+ * @throws CommandError
+ */
 export async function capture(
     file: string,
     args: readonly string[],
-    options: { env: NodeJS.ProcessEnv; cwd: string },
+    { input = "", ...options }: { env: NodeJS.ProcessEnv; cwd: string; input?: string },
 ): Promise<string> {
-    const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(file, args, { ...options, stdio: ["pipe", "pipe", "pipe"] });
+    // A command may end before it has read all of it.
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(input);
     let stdout = "";
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
@@ -59,6 +68,6 @@ export async function capture(
             resolve(exit ?? 130);
         });
     });
-    if (code !== 0) throw new CommandError([file, ...args].join(" "), code, stderr);
+    if (code !== 0) throw new CommandError([file, ...args].join(" "), code, stderr, stdout);
     return stdout;
 }

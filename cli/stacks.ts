@@ -1,14 +1,35 @@
-import * as fs from "node:fs";
+import { stacksByEnvironment } from "../branching/map";
+import { didYouMean } from "../components/config/nearest";
+import { stackFileName, stackNames as stackNamesIn } from "../components/config/stack-file";
 import { checkoutRoot } from "../local/paths";
 
-/** The stacks that have a stack file in the checkout. */
+/** The stacks that have a stack file in the checkout, in alphabetical order. */
 export function stackNames(): string[] {
-    return fs.readdirSync(checkoutRoot).flatMap((file) => /^Pulumi\.([^.]+)\.yaml$/.exec(file)?.[1] ?? []);
+    return stackNamesIn(checkoutRoot);
 }
 
 /** Refuses a stack without a stack file. */
 export function checkStack(stack: string): void {
     const stacks = stackNames();
     if (!stacks.includes(stack))
-        throw new Error(`there is no Pulumi.${stack}.yaml; the stacks are ${stacks.join(", ")}`);
+        throw new Error(`there is no ${stackFileName(stack)}; the stacks are ${stacks.join(", ")}`);
+}
+
+/** The one stack that a person means by its name, or by that of an environment with one stack. */
+export function findStack(root: string, name: string): string {
+    const stacks = stackNamesIn(root);
+    if (stacks.includes(name)) return name;
+    const environments = stacksByEnvironment(root);
+    const [stack, ...others] = environments[name] ?? [];
+    if (stack === undefined) {
+        const known = [...new Set([...stacks, ...Object.keys(environments)])];
+        throw new Error(
+            `"${name}" is neither a stack nor an environment${didYouMean(name, known)}; the stacks are ${stacks.join(", ")}`,
+        );
+    }
+    if (others.length > 0)
+        throw new Error(
+            `${name} is the environment of several stacks: ${[stack, ...others].join(", ")} → name one of them`,
+        );
+    return stack;
 }

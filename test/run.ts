@@ -3,21 +3,19 @@
  * simulated cluster, the plugins, a Python environment for the sample API) is set up here, once, in a state folder of its own, so
  * that no test meets the cluster of `make up`.
  *
+ * The last suite waits for pods and deploys most of the time; with others it runs beside them, and is shown after them.
  * SPEC=FILE narrows a suite to one file.
  *
  * node --require ts-node/register/transpile-only test/run.ts [SUITE…]     (all suites without a name)
  */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { clusterContext } from "../local/clusters/cluster";
-import { simulatedCluster } from "../local/clusters/simulated";
-import { environment, withEnvironment } from "../local/environment";
-import { cacheDir, checkoutHash, checkoutRoot } from "../local/paths";
-import { choosePlugins } from "../local/plugins";
-import { ensureTools } from "../local/tools";
+import { checkoutRoot } from "../local/paths";
+import { pythonEnvironment } from "../local/python";
+import { scan } from "../scan/scan";
+import { type Environment, lentCluster } from "./lent-cluster";
 
 interface Outcome {
     readonly suite: string;
@@ -27,47 +25,68 @@ interface Outcome {
     readonly seconds: number;
 }
 
-type Environment = Record<string, string | undefined>;
 const bin = (name: string) => path.join(checkoutRoot, "node_modules", ".bin", name);
 const outcomes: Outcome[] = [];
 
-const suites: Readonly<Record<string, (cluster: () => Promise<Environment>) => Promise<void>>> = {
-    types: () => check("types", bin("tsc"), ["--noEmit"]),
-    lint: () => check("lint", bin("eslint"), ["."]),
-    layout: () => check("layout", bin("prettier"), ["--check", "--log-level", "warn", "."]),
-    unit: () => mocha("unit", "test/unit/**/*.test.ts", process.env),
-    sample: () => samplePython(),
-    chart: async (cluster) => mocha("chart", "test/chart/**/*.test.ts", await cluster()),
-    contract: async (cluster) => mocha("contract", "test/contract/**/*.test.ts", await cluster()),
-    cluster: async (cluster) => mocha("cluster", "test/cluster/**/*.test.ts", await cluster()),
+/** What a suite runs with. */
+interface Surroundings {
+    /** The lent cluster; the first call starts it. */
+    readonly cluster: () => Promise<Environment>;
+    readonly print: (text: string) => void;
+}
+
+const suites: Readonly<Record<string, (surroundings: Surroundings) => Promise<void>>> = {
+    types: (here) => check("types", bin("tsc"), ["--noEmit"], here),
+    lint: (here) => check("lint", bin("eslint"), ["."], here),
+    layout: (here) => check("layout", bin("prettier"), ["--check", "--log-level", "warn", "."], here),
+    unit: (here) => mocha("unit", "test/unit/**/*.test.ts", process.env, here),
+    sample: samplePython,
+    scan: scanners,
+    chart: async (here) => mocha("chart", "test/chart/**/*.test.ts", await here.cluster(), here),
+    contract: async (here) => mocha("contract", "test/contract/**/*.test.ts", await here.cluster(), here),
+    cluster: async (here) => mocha("cluster", "test/cluster/**/*.test.ts", await here.cluster(), here),
 };
+const BESIDE = "cluster";
 
 async function main(): Promise<void> {
     const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
     const unknown = names.filter((name) => !(name in suites));
     if (unknown.length > 0)
         throw new Error(`there is no suite ${unknown.join(", ")}; they are ${Object.keys(suites).join(", ")}`);
-    const cluster = lentCluster();
+    const print = (text: string): void => void process.stdout.write(text);
+    const lent = lentCluster(() => {
+        heading("set-up", print);
+    });
     try {
-        for (const name of names) {
-            await suites[name]?.(cluster.get).catch((error: unknown) => {
-                process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-                outcomes.push({ suite: name, passed: 0, failed: 1, pending: 0, seconds: 0 });
-            });
-        }
+        const others = names.filter((name) => name !== BESIDE || names.length === 1);
+        const kept: string[] = [];
+        const beside =
+            others.length < names.length
+                ? runSuite(BESIDE, { cluster: lent.get, print: (text) => void kept.push(text) })
+                : undefined;
+        for (const name of others) await runSuite(name, { cluster: lent.get, print });
+        await beside;
+        print(kept.join(""));
     } finally {
-        await cluster.giveBack();
+        await lent.giveBack();
     }
     summary();
 }
 
+async function runSuite(name: string, here: Surroundings): Promise<void> {
+    await suites[name]?.(here).catch((error: unknown) => {
+        here.print(`${error instanceof Error ? error.message : String(error)}\n`);
+        outcomes.push({ suite: name, passed: 0, failed: 1, pending: 0, seconds: 0 });
+    });
+}
+
 /** A check that either holds or not. */
-async function check(suite: string, file: string, args: readonly string[]): Promise<void> {
-    const { code, seconds } = await run(suite, file, args, process.env);
+async function check(suite: string, file: string, args: readonly string[], here: Surroundings): Promise<void> {
+    const { code, seconds } = await run(suite, file, args, process.env, here);
     outcomes.push({ suite, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, pending: 0, seconds });
 }
 
-async function mocha(suite: string, spec: string, env: Environment): Promise<void> {
+async function mocha(suite: string, spec: string, env: Environment, here: Surroundings): Promise<void> {
     const args = [
         "--config",
         ".mocharc.json",
@@ -78,7 +97,7 @@ async function mocha(suite: string, spec: string, env: Environment): Promise<voi
         "--spec",
         process.env["SPEC"] ?? spec,
     ];
-    const { code, seconds, output } = await run(suite, bin("mocha"), args, env);
+    const { code, seconds, output } = await run(suite, bin("mocha"), args, env, here);
     const count = (word: string) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
     record(suite, { passed: count("passing"), failed: count("failing"), pending: count("pending") }, code, seconds);
 }
@@ -90,22 +109,13 @@ function record(suite: string, counts: Omit<Outcome, "suite" | "seconds">, code:
 }
 
 /** The sample API's own tests, in a Python environment of the cache that its pinned requirements name. */
-async function samplePython(): Promise<void> {
+async function samplePython(here: Surroundings): Promise<void> {
     const sample = path.join(checkoutRoot, "examples", "mf-demo");
-    const requirements = path.join(sample, "requirements-test.txt");
-    const key = createHash("sha256").update(fs.readFileSync(requirements)).digest("hex").slice(0, 16);
-    const venv = path.join(cacheDir(), `python-${key}`);
-    const python = path.join(venv, "bin", "python");
-    if (!fs.existsSync(path.join(venv, "complete"))) {
-        fs.rmSync(venv, { recursive: true, force: true });
-        await check("python packages", "sh", [
-            "-ec",
-            'python3 -m venv "$1"; "$1/bin/python" -m pip install --quiet --no-cache-dir --require-hashes --only-binary :all: --requirement "$2"; touch "$1/complete"',
-            "sh",
-            venv,
-            requirements,
-        ]);
-    }
+    const python = await pythonEnvironment(path.join(sample, "requirements-test.txt"), {
+        log: (line) => {
+            here.print(`${line}\n`);
+        },
+    });
     // pytest keeps the temporary files of its last three runs; here they go with the run.
     const TMPDIR = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-pytest-"));
     const { code, seconds, output } = await run(
@@ -113,6 +123,7 @@ async function samplePython(): Promise<void> {
         python,
         ["-m", "pytest", "-p", "no:cacheprovider"],
         { ...process.env, PYTHONDONTWRITEBYTECODE: "1", TMPDIR },
+        here,
         sample,
     );
     fs.rmSync(TMPDIR, { recursive: true, force: true });
@@ -122,32 +133,17 @@ async function samplePython(): Promise<void> {
     record("sample API", counts, code, seconds);
 }
 
-/** A simulated cluster for the suites that need one, started for the first of them, and the variables to work on it. */
-function lentCluster(): { get: () => Promise<Environment>; giveBack: () => Promise<void> } {
-    const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-test-"));
-    const context = clusterContext({ stateDir, instance: checkoutHash(stateDir) });
-    let started: Promise<Environment> | undefined;
-    const start = async (): Promise<Environment> => {
-        process.stdout.write(`\n── set-up ${"─".repeat(54)}\n`);
-        const tools = await ensureTools(["pulumi", "helm", "kubectl"]);
-        const { pulumi, helm } = tools;
-        const plugins = await choosePlugins({ pulumi, helm, stateDir, cacheDir: context.cacheDir });
-        const cluster = await simulatedCluster.up(context);
-        const values = await environment({ stateDir, tools, plugins, cluster });
-        return {
-            ...withEnvironment(process.env, values),
-            ML_API_TEST_KUBECONFIG: cluster.kubeconfig,
-            ML_API_HELM: helm.path,
-        };
-    };
-    return {
-        get: () => (started ??= start()),
-        giveBack: async () => {
-            await started?.catch(() => undefined);
-            await simulatedCluster.down(context);
-            fs.rmSync(stateDir, { recursive: true, force: true });
+/** Every scanner over every render of the chart. A scanner whose service does not answer is pending. */
+async function scanners({ cluster, print }: Surroundings): Promise<void> {
+    heading("scan", print);
+    const began = performance.now();
+    const { passed, failed, notAudited } = await scan({
+        log: (line) => {
+            print(`${line}\n`);
         },
-    };
+        kubeconfig: async () => (await cluster())["ML_API_TEST_KUBECONFIG"] ?? "",
+    });
+    outcomes.push({ suite: "scan", passed, failed, pending: notAudited, seconds: (performance.now() - began) / 1000 });
 }
 
 /** Runs a program, shows what it prints and keeps it. */
@@ -156,20 +152,21 @@ async function run(
     file: string,
     args: readonly string[],
     env: Environment,
+    { print }: Surroundings,
     cwd = checkoutRoot,
 ): Promise<{ code: number; seconds: number; output: string }> {
-    process.stdout.write(`\n── ${suite} ${"─".repeat(Math.max(1, 60 - suite.length))}\n`);
+    heading(suite, print);
     const began = performance.now();
     const child = spawn(file, args, { cwd, env: env, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
         output += text;
-        process.stdout.write(text);
+        print(text);
     });
-    child.stderr.pipe(process.stderr);
+    child.stderr.setEncoding("utf8").on("data", print);
     const code = await new Promise<number>((resolve) => {
         child.on("error", (error) => {
-            process.stderr.write(`${error.message}\n`);
+            print(`${error.message}\n`);
             resolve(127);
         });
         child.on("close", (exit) => {
@@ -177,6 +174,10 @@ async function run(
         });
     });
     return { code, seconds: (performance.now() - began) / 1000, output };
+}
+
+function heading(suite: string, print: Surroundings["print"]): void {
+    print(`\n── ${suite} ${"─".repeat(Math.max(1, 60 - suite.length))}\n`);
 }
 
 function summary(): void {

@@ -1,8 +1,10 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { type ConfigKey, SECRET_KEYS, undeclaredKey } from "./config-keys";
 import { didYouMean } from "./nearest";
 import { InputError, type Problem } from "./problem";
-import { stackFilePlaces } from "./stack-file";
+import { type ConfigText, ENCRYPTED, readStackFile, stackFileName } from "./stack-file";
+import { unusedValuesFiles } from "./unused-values-files";
 import { isValues, leaves, mergeValues, parseValues, type Places, readValuesFile, type Values } from "./values";
 import { environmentsIn, findValuesFile } from "./values-file";
 
@@ -25,6 +27,8 @@ export interface Settings {
     readonly valuesFile: string;
     /** The values file with the stack's own `values` laid over it. */
     readonly values: Values;
+    /** Where each of these values stands, by its dotted path: the line of the values file, or of the stack file that wins over it. */
+    readonly places: Places;
     /** Values that both the values file and the stack file set; the stack file wins. */
     readonly overrides: readonly Override[];
 }
@@ -35,22 +39,6 @@ export interface Override {
     readonly stackFilePlace: string;
 }
 
-/** Every key that a stack file may set; `Pulumi.yaml` says what each one means. */
-export const CONFIG_KEYS = [
-    "environment",
-    "name",
-    "namespace",
-    "createNamespace",
-    "keyGeneration",
-    "acceptPreviousKey",
-    "apiKey",
-    "previousApiKey",
-    "protect",
-    "valuesDir",
-    "values",
-] as const;
-type Key = (typeof CONFIG_KEYS)[number];
-
 /** What the settings are read from; {@link loadSettings} takes it from the running Pulumi program. */
 export interface Source {
     readonly project: string;
@@ -58,7 +46,7 @@ export interface Source {
     /** The project's root folder. */
     readonly root: string;
     /** All configuration, `namespace:key` → text, as Pulumi hands it to a program. */
-    readonly config: Readonly<Record<string, string>>;
+    readonly config: Readonly<Record<string, ConfigText>>;
     readonly isSecret: (key: string) => boolean;
 }
 
@@ -66,20 +54,24 @@ export interface Source {
 export function loadSettings(): Settings {
     // Not in the SDK's types, but it is how the SDK itself tells a secret key from a plain one.
     const { isConfigSecret } = pulumi.runtime as unknown as { isConfigSecret: (key: string) => boolean };
-    return readSettings({
+    const source: Source = {
         project: pulumi.getProject(),
         stack: pulumi.getStack(),
         root: process.cwd(),
         config: pulumi.runtime.allConfig(),
         isSecret: isConfigSecret,
-    });
+    };
+    const settings = readSettings(source);
+    const unused = unusedValuesFiles(source.root, [settings.valuesFile]);
+    if (unused.length > 0) throw new InputError(`project "${source.project}"`, unused);
+    return settings;
 }
 
 /** Reads and checks settings; see {@link Settings}. @throws InputError with every problem at once */
 export function readSettings(source: Source): Settings {
-    const problems: Problem[] = [];
-    const stackFile = `Pulumi.${source.stack}.yaml`;
-    const places = stackFilePlaces(path.join(source.root, stackFile));
+    const stackFile = stackFileName(source.stack);
+    const { places, problems: found } = readStackFile(source.root, source.stack, source.project);
+    const problems: Problem[] = [...found];
     const full = (key: string) => `${source.project}:${key}`;
     const where = (key: string) => {
         const place = places.get(full(key));
@@ -88,18 +80,20 @@ export function readSettings(source: Source): Settings {
     const report = (key: string, what: string, fix?: string) => {
         problems.push({ where: where(key), what, ...(fix === undefined ? {} : { fix }) });
     };
-    const text = (key: Key): string | undefined => {
+    const text = (key: ConfigKey): string | undefined => {
         const value = source.config[full(key)];
-        return value === undefined || value === "" ? undefined : value;
+        return value === undefined || value === "" || value === ENCRYPTED ? undefined : value;
     };
-    const flag = (key: Key, byDefault: boolean): boolean => {
+    const flag = (key: ConfigKey, byDefault: boolean): boolean => {
         const value = text(key);
         if (value === undefined || value === "true" || value === "false")
             return value === undefined ? byDefault : value === "true";
         report(key, `"${value}" is neither true nor false`);
         return byDefault;
     };
-    const secret = (key: Key): pulumi.Output<string> | undefined => {
+    const secret = (key: ConfigKey): pulumi.Output<string> | undefined => {
+        // Without Pulumi nobody can read it, and nobody deploys it: it is enough to know that there is one.
+        if (source.config[full(key)] === ENCRYPTED) return pulumi.secret(pulumi.unknown as unknown as string);
         const value = text(key);
         if (value === undefined) return undefined;
         if (!source.isSecret(full(key))) {
@@ -114,16 +108,7 @@ export function readSettings(source: Source): Settings {
         return pulumi.secret(value);
     };
 
-    for (const key of Object.keys(source.config)) {
-        const [namespace, name = ""] = splitOnce(key, ":");
-        if (namespace === source.project && !(CONFIG_KEYS as readonly string[]).includes(name)) {
-            report(
-                name,
-                `there is no such key${didYouMean(name, CONFIG_KEYS)}`,
-                `the keys are ${CONFIG_KEYS.join(", ")}`,
-            );
-        }
-    }
+    for (const key of Object.keys(source.config)) checkKey(key);
 
     const name = text("name") ?? "mf-demo";
     checkName("name", name, 53 - "-key-00-with-00".length);
@@ -164,7 +149,7 @@ export function readSettings(source: Source): Settings {
     }
     const protect = flag("protect", false);
 
-    const { environment, valuesFile, values, overrides } = readAllValues();
+    const { environment, valuesFile, values, places: valuePlaces, overrides } = readAllValues();
     if (problems.length > 0) throw new InputError(`stack "${source.stack}"`, problems);
     return {
         environment,
@@ -178,18 +163,34 @@ export function readSettings(source: Source): Settings {
         protect,
         valuesFile,
         values,
+        places: valuePlaces,
         overrides,
     };
 
-    function checkName(key: Key, value: string, longest: number): void {
+    function checkKey(key: string): void {
+        const own = key.startsWith(full("")) ? key.slice(full("").length) : undefined;
+        const undeclared = undeclaredKey(source.project, key);
+        if (undeclared !== undefined) {
+            const place = own === undefined ? (places.get(key) ?? "config key") + ` (${key})` : where(own);
+            problems.push({ where: place, ...undeclared });
+        } else if (own !== undefined && source.isSecret(key) && ![...SECRET_KEYS, "values"].includes(own)) {
+            report(
+                own,
+                `it is encrypted, and only ${SECRET_KEYS.join(" and ")} are secrets`,
+                `pulumi config set --plaintext ${own} <value>`,
+            );
+        }
+    }
+
+    function checkName(key: ConfigKey, value: string, longest: number): void {
         if (!/^[a-z](?:[-a-z0-9]*[a-z0-9])?$/.test(value) || value.length > longest) {
             const rule = `lower-case letters, digits and "-", beginning with a letter, at most ${longest} characters`;
             report(key, `"${value}" cannot be a Kubernetes name: ${rule}`);
         }
     }
 
-    function readAllValues(): Pick<Settings, "environment" | "valuesFile" | "values" | "overrides"> {
-        const none = { environment: "", valuesFile: "", values: {}, overrides: [] };
+    function readAllValues(): Pick<Settings, "environment" | "valuesFile" | "values" | "places" | "overrides"> {
+        const none = { environment: "", valuesFile: "", values: {}, places: new Map<string, string>(), overrides: [] };
         const over = stackValues();
         const valuesDir = text("valuesDir") ?? "chart/environment";
         if (path.isAbsolute(valuesDir) || path.posix.normalize(valuesDir).startsWith("..")) {
@@ -225,12 +226,12 @@ export function readSettings(source: Source): Settings {
         if (file === undefined) return none;
         const values = mergeValues(file.values, over);
         checkEnvironment(environment, valuesFile, values);
-        return { environment, valuesFile, values, overrides: findOverrides(file, over) };
+        const valuePlaces = new Map([...file.places, ...stackValuePlaces()]);
+        return { environment, valuesFile, values, places: valuePlaces, overrides: findOverrides(file, over) };
     }
 
     function stackValues(): Values {
         const given = text("values");
-        if (given === undefined) return {};
         if (source.isSecret(full("values"))) {
             report(
                 "values",
@@ -239,9 +240,17 @@ export function readSettings(source: Source): Settings {
             );
             return {};
         }
+        if (given === undefined) return {};
         // Pulumi has made JSON of it by now; a text that is no map comes from `pulumi config set values <text>`.
         const parsed = collect(() => parseValues(given, where("values")))?.values;
         return isValues(parsed) ? parsed : {};
+    }
+
+    function stackValuePlaces(): [string, string][] {
+        const prefix = full("values.");
+        return [...places].flatMap(([path, place]): [string, string][] =>
+            path.startsWith(prefix) ? [[path.slice(prefix.length), place]] : [],
+        );
     }
 
     function findOverrides(file: { values: Values; places: Places }, over: Values): Override[] {
@@ -274,9 +283,4 @@ export function readSettings(source: Source): Settings {
             return undefined;
         }
     }
-}
-
-function splitOnce(text: string, separator: string): [string, string?] {
-    const index = text.indexOf(separator);
-    return index < 0 ? [text] : [text.slice(0, index), text.slice(index + 1)];
 }

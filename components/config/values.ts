@@ -91,7 +91,7 @@ export function parseValues(text: string, file: string): ValuesFile {
     if (document.contents !== null && !isMap(document.contents) && !isNullScalar(document.contents)) {
         report(document.contents.range[0], "a values file is a map of `key: value` lines at its top level");
     }
-    if (problems.length === 0) inspect(document, report);
+    if (problems.length === 0) reportAmbiguities(document, report);
     if (problems.length > 0) return finish({}, new Map());
 
     const values = (document.toJS() as Values | null) ?? {};
@@ -134,8 +134,9 @@ export function isValues(value: Value | undefined): value is Values {
 
 type Report = (offset: number, what: string, fix?: string) => void;
 
-function inspect(document: Document.Parsed, report: Report): void {
-    visit(document, {
+/** Reports every spelling below a document or map that Helm and other tools read differently. */
+export function reportAmbiguities(node: Document.Parsed | YAMLMap, report: Report): void {
+    visit(node, {
         Node(_, node) {
             // An unquoted scalar carries no explicit tag in its source; whatever has one is read differently by the two sides.
             if (!isAlias(node) && node.tag !== undefined && !node.tag.startsWith("tag:yaml.org,2002:") && node.range) {

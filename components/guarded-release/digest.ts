@@ -3,7 +3,8 @@ import type { RenderedObject } from "./render";
 
 /**
  * A hash of what a chart renders to. It does not depend on the order of objects or keys, on the checkout's place or on the
- * machine, so it changes with an edit exactly when the outcome of the edit does.
+ * machine, so it changes with an edit exactly when the outcome of the edit does. NOTES.txt is no outcome: it is printed, not
+ * installed, so an edit of it alone is no update, and goes into the release's record with the next one.
  *
  * @returns 64 hex digits (SHA-256)
  */

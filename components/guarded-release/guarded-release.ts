@@ -3,8 +3,14 @@ import { version as providerVersion } from "@pulumi/kubernetes/package.json";
 import * as pulumi from "@pulumi/pulumi";
 import { mergeValues, type Values } from "../config/values";
 import { digestOf } from "./digest";
+import type { Origin } from "./explain";
+import type { LiveSide } from "./live";
+import { liveOptions } from "./live-options";
 import { findAnnotation, render, type RenderedObject } from "./render";
 import { byName, RenderedObjects } from "./rendered-objects";
+import { findRepair, type Repair } from "./repair";
+import { refuseUnsafe, type Safety, safetyOf, warningText } from "./safety";
+import { liveSummary } from "./summary";
 
 export interface GuardedReleaseArgs {
     /** Chart folder, relative to the project's root (an absolute path would differ on every machine). */
@@ -14,8 +20,10 @@ export interface GuardedReleaseArgs {
     readonly namespace: string;
     /** The chart's values, complete and plain: nothing unknown and nothing secret, so that a preview can render them. */
     readonly values: Values;
-    /** What a person would edit when the chart refuses the values. */
-    readonly origin: string;
+    /** Where a person set the values, for what the chart says when it refuses them. */
+    readonly origin: Origin;
+    /** The live release, to compare with and to repair; undefined leaves it unseen. */
+    readonly live?: LiveSide | undefined;
 }
 
 /** Annotation by which the chart says how long an install or upgrade may take, in seconds; see `chart/templates/_helpers.tpl`. */
@@ -41,26 +49,32 @@ export class GuardedRelease extends pulumi.ComponentResource {
     constructor(name: string, args: GuardedReleaseArgs, opts: pulumi.ComponentResourceOptions = {}) {
         super("ml-api:index:GuardedRelease", name, {}, opts);
 
-        const withDigest = (renderDigest: string) => mergeValues(args.values, { global: { renderDigest, repair: "" } });
-        this.objects = pulumi.output(
-            render(
-                {
-                    chart: args.chart,
-                    releaseName: args.name,
-                    namespace: args.namespace,
-                    values: withDigest(""),
-                    origin: args.origin,
-                },
-                { parent: this, version: providerVersion },
-            ),
+        const withGlobal = (renderDigest: string, repair: string) =>
+            mergeValues(args.values, { global: { renderDigest, repair } });
+        const rendered = render(
+            {
+                chart: args.chart,
+                releaseName: args.name,
+                namespace: args.namespace,
+                values: withGlobal("", ""),
+                origin: args.origin,
+            },
+            { parent: this, version: providerVersion },
         );
+        this.objects = pulumi.output(rendered);
+        const repair = findRepairOf(rendered, args.live);
+        const place = { release: args.name, namespace: args.namespace };
+        const safety = rendered.then((objects) => safetyOf(args.live, place, objects));
         const release = new Release(
             name,
             {
                 chart: args.chart,
                 name: args.name,
                 namespace: args.namespace,
-                values: this.objects.apply((objects) => withDigest(digestOf(objects))),
+                values: this.objects.apply(async (objects) => {
+                    refuseUnsafe(await safety);
+                    return withGlobal(digestOf(objects), (await repair)?.token ?? "");
+                }),
                 timeout: this.objects.apply(timeoutSeconds),
                 atomic: true,
                 cleanupOnFail: true,
@@ -72,7 +86,33 @@ export class GuardedRelease extends pulumi.ComponentResource {
                 // The namespace belongs to this program, or to somebody else; never to Helm.
                 createNamespace: false,
             },
-            { parent: this },
+            {
+                parent: this,
+                ...liveOptions({
+                    name,
+                    target: {
+                        ...place,
+                        objects: () => rendered,
+                        timeoutSeconds: async () => timeoutSeconds(await rendered),
+                    },
+                    live: args.live,
+                    repair,
+                }),
+            },
+        );
+        const { live } = args;
+        if (live !== undefined && pulumi.runtime.isDryRun()) {
+            this.objects.apply(async (objects) => {
+                const text = liveSummary(await live.answer, objects);
+                if (text !== undefined) void pulumi.log.info(text, release);
+            });
+        }
+        safety.then(
+            (found) => {
+                tell(found, release);
+            },
+            // Whoever waits for the render tells of its failure.
+            () => undefined,
         );
         const released = pulumi.all([this.objects, release.urn]).apply(([objects]) => byName(objects));
         // There is nothing to protect in it, and a refused destroy should name what is.
@@ -92,4 +132,25 @@ function timeoutSeconds(objects: readonly RenderedObject[]): number {
         );
     }
     return seconds;
+}
+
+/** What the live release needs beyond an ordinary update. Never rejects before the render has. */
+function findRepairOf(
+    rendered: Promise<readonly RenderedObject[]>,
+    live: LiveSide | undefined,
+): Promise<Repair | undefined> {
+    const found = Promise.all([rendered, live?.answer]).then(([objects, answer]) =>
+        answer === undefined ? undefined : findRepair(answer, digestOf(objects), new Date()),
+    );
+    // Whoever waits for the render tells of its failure.
+    found.catch(() => undefined);
+    return found;
+}
+
+/** Says what does not stop the change; what does is said by the refusal. */
+function tell({ problems, notChecked }: Safety, release: Release): void {
+    if (problems.some(({ blocking }) => blocking)) return;
+    const text = warningText(problems);
+    if (text !== undefined) void pulumi.log.warn(text, release);
+    if (notChecked !== undefined && pulumi.runtime.isDryRun()) void pulumi.log.info(notChecked, release);
 }

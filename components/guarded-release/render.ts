@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
+import { InputError, type Problem } from "../config/problem";
 import type { Values } from "../config/values";
+import { explain, type Origin } from "./explain";
 
 /** A Kubernetes object as the chart renders it. */
 export interface RenderedObject {
@@ -21,8 +23,8 @@ export interface RenderArgs {
     readonly namespace: string;
     /** Exactly the values that the Release gets. */
     readonly values: Values;
-    /** What a person would edit when the render fails, e.g. the values file. */
-    readonly origin: string;
+    /** Where a person set the values, for messages. */
+    readonly origin: Origin;
 }
 
 /**
@@ -35,7 +37,7 @@ export const KUBE_VERSION = "1.34.0";
  * Renders a chart in the Kubernetes provider, with the Helm that will install it; works without a cluster, in preview too.
  *
  * @returns the objects, hooks and `helm test` included
- * @throws RenderError with the chart's own message when it refuses the values or cannot be rendered
+ * @throws RenderError with the chart's own words, each with the line to look at, when it cannot be rendered; see {@link explain}
  */
 export async function render(args: RenderArgs, opts: pulumi.InvokeOptions): Promise<RenderedObject[]> {
     const jsonOpts = JSON.stringify({
@@ -56,33 +58,19 @@ export async function render(args: RenderArgs, opts: pulumi.InvokeOptions): Prom
         };
         return result;
     } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        throw new RenderError(
-            `${args.origin}: the chart ${args.chart} cannot be rendered with these values:\n${chartMessage(message)}`,
-        );
+        const { subject, problems } = explain(error instanceof Error ? error.message : String(error), args);
+        throw new RenderError(subject, problems);
     }
 }
 
 /** A chart that cannot be rendered: a fault of chart or values, so Pulumi prints it without a stack trace. */
-export class RenderError extends pulumi.RunError {
-    constructor(text: string) {
-        super(text);
+export class RenderError extends InputError {
+    constructor(subject: string, problems: readonly Problem[]) {
+        super(subject, problems);
+        const text = this.message;
         // The SDK writes the name of every property that waited for the render in front of the message.
         Object.defineProperty(this, "message", { get: () => text, set: () => undefined });
     }
-}
-
-/** Peels what Pulumi and Helm wrap around a chart's own words. */
-export function chartMessage(message: string): string {
-    const own = message
-        .replace(/^.*?kubernetes:helm:template[^:]*:\s*/s, "")
-        .replace(/^(?:failed to (?:create chart from template|generate YAML for specified Helm chart):\s*)+/, "")
-        .replace(/^execution error at \([^)]*\):\s*/, "");
-    return own
-        .trim()
-        .split("\n")
-        .map((line) => `  ${line}`)
-        .join("\n");
 }
 
 /** The value of an annotation that the chart prints on one of its objects. */

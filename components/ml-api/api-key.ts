@@ -1,27 +1,19 @@
 import { Secret } from "@pulumi/kubernetes/core/v1/secret";
 import * as pulumi from "@pulumi/pulumi";
 import { RandomPassword } from "@pulumi/random/randomPassword";
+import { apiKeySecretName } from "./values";
 
 export interface ApiKeyArgs {
     /** Name of the API. */
     readonly name: string;
     readonly namespace: string;
     /** Number of the key in use, from 1. */
-    readonly generation: number;
+    readonly keyGeneration: number;
     /** Accept the key of the generation before as well. */
-    readonly acceptPrevious: boolean;
+    readonly acceptPreviousKey: boolean;
     /** The key itself; a random one when undefined. */
     readonly key?: pulumi.Input<string> | undefined;
     readonly previousKey?: pulumi.Input<string> | undefined;
-}
-
-/** Name of the Secret with the accepted keys; all that the chart gets to know of them, with the generation. */
-export function apiKeySecretName({
-    name,
-    generation,
-    acceptPrevious,
-}: Pick<ApiKeyArgs, "name" | "generation" | "acceptPrevious">): string {
-    return `${name}-key-${generation}` + (acceptPrevious ? `-with-${generation - 1}` : "");
 }
 
 /**
@@ -35,8 +27,8 @@ export function createApiKey(args: ApiKeyArgs, opts: pulumi.CustomResourceOption
             ? new RandomPassword(`${args.name}-key-${generation}`, { length: 40, special: false }, opts).result
             : pulumi.secret(given);
 
-    const key = keyOf(args.generation, args.key);
-    const accepted = args.acceptPrevious ? [key, keyOf(args.generation - 1, args.previousKey)] : [key];
+    const key = keyOf(args.keyGeneration, args.key);
+    const accepted = args.acceptPreviousKey ? [key, keyOf(args.keyGeneration - 1, args.previousKey)] : [key];
     const secretName = apiKeySecretName(args);
     return new Secret(
         secretName,

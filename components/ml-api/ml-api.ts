@@ -1,10 +1,12 @@
 import { Namespace } from "@pulumi/kubernetes/core/v1/namespace";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cluster } from "../config/cluster";
-import { isValues, mergeValues, type Values } from "../config/values";
+import type { Places, Values } from "../config/values";
 import { GuardedRelease } from "../guarded-release/guarded-release";
-import { apiKeySecretName, createApiKey } from "./api-key";
+import type { LiveSide } from "../guarded-release/live";
+import { createApiKey } from "./api-key";
 import { accessCommand, imageOf, logsCommand, urlOf } from "./outputs";
+import { keySecretOf, releaseValues } from "./values";
 
 export interface MlApiArgs {
     /** Name of the API and of its Helm release. Must be known when the program runs. */
@@ -16,6 +18,8 @@ export interface MlApiArgs {
     readonly values: Values;
     /** The file to look at when the chart refuses the values. */
     readonly valuesFile: string;
+    /** Where each value stands, by its dotted path, for the same purpose. */
+    readonly places?: Places;
     /** Number of the API key in use, from 1. */
     readonly keyGeneration: number;
     /** Accept the key before as well: the first of the two deploys of a rotation. */
@@ -29,6 +33,8 @@ export interface MlApiArgs {
     readonly chart?: string;
     /** Where it runs, for the commands among the outputs. */
     readonly cluster?: Cluster | undefined;
+    /** The live release, to compare with and to repair; undefined leaves it unseen. */
+    readonly live?: LiveSide | undefined;
 }
 
 /** A Python machine-learning API on Kubernetes: its namespace, its API key and a guarded Helm release of the chart. */
@@ -62,26 +68,17 @@ export class MlApi extends pulumi.ComponentResource {
             );
         }
 
-        // Only the Secret's name and the generation's number enter the values: both are plain and known in every preview.
-        let values = args.values;
-        let keySecret = keyAskedFor(values);
-        if (keySecret === "ours") {
-            const key = {
-                name: args.name,
-                namespace: args.namespace,
-                generation: args.keyGeneration,
-                acceptPrevious: args.acceptPreviousKey,
-            };
-            keySecret = apiKeySecretName(key);
+        const keySecret = keySecretOf(args);
+        if (keySecret?.ours === true) {
             // Not protected: a rotation removes the key before.
             const secret = createApiKey(
-                { ...key, key: args.apiKey, previousKey: args.previousApiKey },
+                { ...args, key: args.apiKey, previousKey: args.previousApiKey },
                 { parent: this, dependsOn: [...prerequisites] },
             );
             prerequisites.push(secret);
-            values = mergeValues(values, { apiKey: { existingSecret: keySecret, generation: args.keyGeneration } });
         }
 
+        const values = releaseValues(args);
         const release = new GuardedRelease(
             args.name,
             {
@@ -89,12 +86,18 @@ export class MlApi extends pulumi.ComponentResource {
                 name: args.name,
                 namespace: args.namespace,
                 values,
-                origin: args.valuesFile,
+                origin: { file: args.valuesFile, places: args.places ?? new Map() },
+                live: args.live,
             },
             { ...guarded, dependsOn: prerequisites },
         );
 
-        const where = { name: args.name, namespace: args.namespace, context: args.cluster?.context, keySecret };
+        const where = {
+            name: args.name,
+            namespace: args.namespace,
+            context: args.cluster?.context,
+            keySecret: keySecret?.name,
+        };
         this.release = pulumi.output(args.name);
         this.namespace = pulumi.output(args.namespace);
         this.image = release.objects.apply((objects) => imageOf(objects));
@@ -118,11 +121,3 @@ export class MlApi extends pulumi.ComponentResource {
 const NAMESPACE_LABELS = Object.fromEntries(
     ["enforce", "audit", "warn"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"]),
 );
-
-/** Who provides the API key: we, a Secret that the values name, or nobody because no key is asked for. */
-function keyAskedFor(values: Values): "ours" | (string & {}) | undefined {
-    const apiKey = isValues(values["apiKey"]) ? values["apiKey"] : {};
-    if (apiKey["enabled"] === false) return undefined;
-    const existing = apiKey["existingSecret"];
-    return typeof existing === "string" && existing !== "" ? existing : "ours";
-}

@@ -1,6 +1,6 @@
-import { apiGet, connectionProblem } from "./api";
+import { connectionProblem, request } from "../../components/guarded-release/api";
 import type { Cluster, ClusterContext, ClusterInfo, ClusterStatus } from "./cluster";
-import { KubeconfigProblem, readTarget, type KubeconfigTarget } from "./kubeconfig";
+import { ClusterProblem, readTarget, type KubeconfigTarget } from "./kubeconfig";
 
 /** Milliseconds. A cluster that is slower to say who it is will not carry a deployment either. */
 const answerLimit = 3000;
@@ -26,7 +26,7 @@ export const currentCluster: Cluster = {
             await checkAnswer(target);
             return { state: "up", info: infoOf(target) };
         } catch (error) {
-            if (error instanceof KubeconfigProblem) return { state: "broken", reason: error.message };
+            if (error instanceof ClusterProblem) return { state: "broken", reason: error.message };
             throw error;
         }
     },
@@ -38,15 +38,15 @@ function infoOf({ kubeconfig, context, access }: KubeconfigTarget): ClusterInfo 
 
 /** Any answer but "who are you?" will do: that a person may do less than everything shows later, with a better message. */
 async function checkAnswer({ access, context, credential }: KubeconfigTarget): Promise<void> {
-    const answer = await apiGet(access, "/version", answerLimit).catch((error: unknown) => {
-        throw new KubeconfigProblem(
+    const answer = await request(access, { path: "/version", timeoutMs: answerLimit }).catch((error: unknown) => {
+        throw new ClusterProblem(
             `The cluster of context "${context}" ${connectionProblem(error, answerLimit)} (${access.server}).\n` +
                 "Is it running, and is a VPN or tunnel to it open? `kubectl get --raw /version` shows the same. Choose another: `kubectl config use-context NAME`, or CLUSTER=simulated make up.",
         );
     });
     const proved = access.authorization !== undefined || access.clientCertificate !== undefined;
     if (answer.status === 401 && proved) {
-        throw new KubeconfigProblem(
+        throw new ClusterProblem(
             `The cluster of context "${context}" (${access.server}) does not accept the ${credential} in your kubeconfig: it may have expired. Log in to the cluster again, then try again.`,
         );
     }

@@ -12,6 +12,8 @@ import {
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
+import type { ApiAccess } from "../../components/config/kubeconfig";
+import { request } from "../../components/guarded-release/api";
 import { isRecord, privateFolder, readJson, writePrivate } from "../files";
 import { withLock } from "../lock";
 import { freePorts as findFreePorts, isFree } from "../ports";
@@ -19,7 +21,6 @@ import { isAlive, killAll, listProcesses } from "../processes";
 import { lastLines, run, type RunResult } from "../run";
 import { ensureTools, type Tool, type ToolName } from "../tools";
 import { pins } from "../tools/pins";
-import { apiGet, type ApiAccess } from "./api";
 import type { Cluster, ClusterContext, ClusterInfo, ClusterStatus } from "./cluster";
 
 /** Its name for kwok; the folder it lives in is what tells two of them apart. */
@@ -286,7 +287,9 @@ async function finish(folder: string, record: ClusterRecord, context: ClusterCon
     const access = accessOf(folder, record);
     const deadline = Date.now() + startLimit;
     await until(deadline, folder, context, async () =>
-        (await apiGet(access, "/readyz", probeLimit)).status === 200 ? undefined : "its API server is not ready",
+        (await request(access, { path: "/readyz", timeoutMs: probeLimit })).status === 200
+            ? undefined
+            : "its API server is not ready",
     );
     const scaled = await kwokctl(tools, folder, context, [
         "scale",
@@ -315,7 +318,7 @@ async function problemOf(folder: string): Promise<string | undefined> {
     const stopped = parts.filter((part) => !running.has(part));
     if (stopped.length > 0) return `${stopped.join(", ")} not running`;
     try {
-        const { status } = await apiGet(accessOf(folder, record), "/readyz", probeLimit);
+        const { status } = await request(accessOf(folder, record), { path: "/readyz", timeoutMs: probeLimit });
         return status === 200 ? undefined : "its API server is not ready";
     } catch {
         return "its API server does not answer";
@@ -325,8 +328,8 @@ async function problemOf(folder: string): Promise<string | undefined> {
 /** What is still missing before a Deployment can have pods: nodes, and the controllers that make service accounts. */
 async function unreadiness(access: ApiAccess): Promise<string | undefined> {
     const [nodes, account] = await Promise.all([
-        apiGet(access, "/api/v1/nodes", probeLimit),
-        apiGet(access, "/api/v1/namespaces/default/serviceaccounts/default", probeLimit),
+        request(access, { path: "/api/v1/nodes", timeoutMs: probeLimit }),
+        request(access, { path: "/api/v1/namespaces/default/serviceaccounts/default", timeoutMs: probeLimit }),
     ]);
     if (readyNodes(nodes.body) < nodeCount) return "its nodes are not ready";
     return account.status === 200 ? undefined : "its controllers are not at work";

@@ -3,7 +3,6 @@
 "use strict";
 
 const { join } = require("node:path");
-const { loadTypeScript } = require("../load-typescript");
 
 const name = process.argv[2];
 const [major, minor] = process.versions.node.split(".").map(Number);
@@ -15,7 +14,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
     process.exit(1);
 }
 
-const compileCache = loadTypeScript();
+const { compileCache } = require("../../components/load-typescript");
 
 const plugins = {
     "language-nodejs": () => require("./language-host").main(process.argv.slice(3), compileCache),

@@ -16,6 +16,10 @@ export const toolNames = [
     "kwok",
     "kwokctl",
     "coredns",
+    "kubeconform",
+    "kube-score",
+    "helm-3.18",
+    "crane",
 ] as const;
 export type ToolName = (typeof toolNames)[number];
 
@@ -69,6 +73,10 @@ export const groupMegabytes: Readonly<Record<string, { readonly modules: number;
     kwok: { modules: 450, compiled: 900 },
     helm: { modules: 450, compiled: 800 },
     coredns: { modules: 1700, compiled: 1200 },
+    kubeconform: { modules: 50, compiled: 200 },
+    "kube-score": { modules: 200, compiled: 700 },
+    "helm-3.18": { modules: 450, compiled: 800 },
+    crane: { modules: 100, compiled: 300 },
 };
 
 const semver = String.raw`v?(\d+\.\d+\.\d+[-+.\w]*)`;
@@ -120,6 +128,32 @@ function kwok(name: ToolName): ToolPin {
     };
 }
 
+/** Helm 3 of one minor version, with the version of Kubernetes that it renders for unless told another. */
+function helm(version: string, accepts: string, group: string, kubernetesMinor: string): ToolPin {
+    return {
+        version,
+        accepts,
+        versionArguments: ["version", "--template", "{{.Version}}"],
+        versionPattern: new RegExp(`^${semver}`),
+        download: ({ os, arch }) => {
+            const url = `https://get.helm.sh/helm-v${version}-${os}-${arch}.tar.gz`;
+            return { url, checksums: `${url}.sha256sum`, member: `${os}-${arch}/helm` };
+        },
+        build: {
+            group,
+            module: `helm.sh/helm/v3@v${version}`,
+            package: "helm.sh/helm/v3/cmd/helm",
+            variables: {
+                "helm.sh/helm/v3/internal/version.version": `v${version}`,
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor": "1",
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": kubernetesMinor,
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": kubernetesMinor,
+            },
+        },
+    };
+}
+
 /** All parts of one control plane have one minor version; kubectl may be one away. */
 const samePlane = ">=1.34.0 <1.35.0-0";
 
@@ -146,29 +180,8 @@ export const pins: Readonly<Record<ToolName, ToolPin>> = {
             variables: { "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v3.259.0" },
         },
     },
-    helm: {
-        // The version inside the Kubernetes provider: what Helm prints here is what the provider does.
-        version: "3.20.2",
-        accepts: ">=3.20.0 <4.0.0-0",
-        versionArguments: ["version", "--template", "{{.Version}}"],
-        versionPattern: new RegExp(`^${semver}`),
-        download: ({ os, arch }) => {
-            const url = `https://get.helm.sh/helm-v3.20.2-${os}-${arch}.tar.gz`;
-            return { url, checksums: `${url}.sha256sum`, member: `${os}-${arch}/helm` };
-        },
-        build: {
-            group: "helm",
-            module: "helm.sh/helm/v3@v3.20.2",
-            package: "helm.sh/helm/v3/cmd/helm",
-            variables: {
-                "helm.sh/helm/v3/internal/version.version": "v3.20.2",
-                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor": "1",
-                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "34",
-                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
-                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "34",
-            },
-        },
-    },
+    // The version inside the Kubernetes provider: what Helm prints here is what the provider does.
+    helm: helm("3.20.2", ">=3.20.0 <4.0.0-0", "helm", "34"),
     kubectl: kubernetes("kubectl", ">=1.33.0 <1.36.0-0", true),
     etcd: {
         version: "3.6.10",
@@ -212,6 +225,69 @@ export const pins: Readonly<Record<ToolName, ToolPin>> = {
             module: "github.com/coredns/coredns@v1.15.0",
             package: "github.com/coredns/coredns",
             variables: {},
+        },
+    },
+    kubeconform: {
+        version: "0.8.0",
+        accepts: ">=0.8.0 <0.9.0-0",
+        versionArguments: ["-v"],
+        versionPattern: new RegExp(`^${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/yannh/kubeconform/releases/download/v0.8.0";
+            return {
+                url: `${release}/kubeconform-${os}-${arch}.tar.gz`,
+                checksums: `${release}/CHECKSUMS`,
+                member: "kubeconform",
+            };
+        },
+        build: {
+            group: "kubeconform",
+            module: "github.com/yannh/kubeconform@v0.8.0",
+            package: "github.com/yannh/kubeconform/cmd/kubeconform",
+            variables: { "main.version": "v0.8.0" },
+        },
+    },
+    "kube-score": {
+        version: "1.20.0",
+        accepts: ">=1.20.0 <1.21.0-0",
+        versionArguments: ["version"],
+        versionPattern: new RegExp(`^kube-score version: ${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/zegl/kube-score/releases/download/v1.20.0";
+            return {
+                url: `${release}/kube-score_1.20.0_${os}_${arch}.tar.gz`,
+                checksums: `${release}/checksums.txt`,
+                member: "kube-score",
+            };
+        },
+        build: {
+            group: "kube-score",
+            module: "github.com/zegl/kube-score@v1.20.0",
+            package: "github.com/zegl/kube-score/cmd/kube-score",
+            variables: { "main.version": "1.20.0" },
+        },
+    },
+    // The oldest Helm that the chart promises to render the same under.
+    "helm-3.18": helm("3.18.6", ">=3.18.0 <3.19.0-0", "helm-3.18", "33"),
+    crane: {
+        version: "0.22.1",
+        accepts: ">=0.20.0 <1.0.0-0",
+        versionArguments: ["version"],
+        versionPattern: new RegExp(`^${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/google/go-containerregistry/releases/download/v0.22.1";
+            const system = os === "linux" ? "Linux" : "Darwin";
+            return {
+                url: `${release}/go-containerregistry_${system}_${arch === "amd64" ? "x86_64" : arch}.tar.gz`,
+                checksums: `${release}/checksums.txt`,
+                member: "crane",
+            };
+        },
+        build: {
+            group: "crane",
+            module: "github.com/google/go-containerregistry@v0.22.1",
+            package: "github.com/google/go-containerregistry/cmd/crane",
+            variables: { "github.com/google/go-containerregistry/cmd/crane/cmd.Version": "0.22.1" },
         },
     },
 };

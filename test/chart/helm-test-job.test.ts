@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { containerIn, environmentOf, merged, only, renderObjects, smallest, type Values } from "./helm";
+import { containerIn, merged, only, renderObjects, smallest, type Values } from "./helm";
 
 interface Api {
     ready: number;
@@ -27,7 +27,7 @@ describe("chart: the Job of helm test", function () {
         folder = mkdtempSync(join(tmpdir(), "ml-api-keys-"));
         writeFileSync(join(folder, "keys"), "newest\nprevious\n");
         const answer = ({ method, url, headers }: IncomingMessage): number => {
-            if (url === "/readyz") {
+            if (url === "/readyz" || url === "/health?full=1") {
                 return api.ready;
             }
             if (method !== "POST" || url !== "/predict" || headers["content-type"] !== "application/json") {
@@ -57,17 +57,16 @@ describe("chart: the Job of helm test", function () {
 
     function run(values: Values): Promise<{ status: number | null; output: string }> {
         const container = containerIn(only(renderObjects(merged(smallest, values)), "Job").spec?.template);
-        const [command = "", ...args] = container.command ?? [];
-        const env = environmentOf(container);
-        expect(env.API_URL).to.equal("http://mf-demo:80");
-        const child = spawn(command, args, {
-            env: {
-                ...env,
-                PATH: process.env.PATH,
-                API_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-                API_KEYS_FILE: env.API_KEYS_FILE === "" ? "" : join(folder, "keys"),
-            },
-        });
+        const here: Record<string, string> = {
+            "API_URL=http://mf-demo:80": `API_URL=http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+            "API_KEYS_FILE=/var/run/ml-api/keys/keys": `API_KEYS_FILE=${join(folder, "keys")}`,
+        };
+        // As the kubelet reads it: $$ is $.
+        const [command = "", ...args] = (container.command ?? []).map((word) =>
+            (here[word] ?? word).replaceAll("$$", "$"),
+        );
+        expect(container.command, "the address is the Service's").to.include("API_URL=http://mf-demo:80");
+        const child = spawn(command, args, { env: { PATH: process.env.PATH } });
         return new Promise((resolve, reject) => {
             let output = "";
             child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -101,6 +100,12 @@ describe("chart: the Job of helm test", function () {
         const { status, output } = await run(sample);
         expect(status).to.equal(1);
         expect(output).to.contain("POST /predict: 422 the answer").and.to.contain("expected 200, got 422");
+    });
+
+    it("asks where the API answers", async () => {
+        const { status, output } = await run({ api: { paths: { ready: "/health?full=1" } } });
+        expect(status, output).to.equal(0);
+        expect(asked).to.deep.equal(["GET /health?full=1"]);
     });
 
     it("sends no key where none is asked for", async () => {

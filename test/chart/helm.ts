@@ -1,19 +1,19 @@
 /** The real `helm` as the tests of the chart use it. Nothing here needs a cluster. */
-import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import Ajv, { type ErrorObject } from "ajv";
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { parse, parseAllDocuments, stringify } from "yaml";
+import { DUMP_SCHEMA, loadAll } from "js-yaml";
+import { parse } from "yaml";
+import { isValues as isMap, mergeValues as merged, type Value, type Values } from "../../components/config/values";
+
+// Merging as Helm merges two values files is the product's own, and tested against Helm.
+export { isMap, merged, type Value, type Values };
 
 export const chartFolder = resolve(__dirname, "../../chart");
 export const environments = ["dev", "staging", "production"] as const;
 export type Environment = (typeof environments)[number];
-
-/** A tree of chart values. `null` is a value of its own: Helm reads it as "take the default away". */
-export interface Values {
-    [key: string]: Value;
-}
-export type Value = string | number | boolean | null | Value[] | Values;
 
 export interface Metadata {
     name: string;
@@ -102,7 +102,12 @@ export interface RenderOptions {
     chart?: string;
     release?: string;
     namespace?: string;
+    /** Further arguments of Helm. */
+    args?: readonly string[];
 }
+
+/** Of random values: another one in each run. SEED=… repeats a run that failed. */
+export const seed = Number(process.env["SEED"] ?? Date.now());
 
 /** The smallest values with which the chart renders; tests change one thing on top. */
 export const smallest: Values = {
@@ -129,18 +134,19 @@ export function defaultValues(): Values {
     return parse(readFileSync(join(chartFolder, "values.yaml"), "utf8")) as Values;
 }
 
-/** As Helm merges two values files: maps key by key, everything else is replaced. */
-export function merged(base: Values, over: Values): Values {
-    const result: Values = { ...base };
-    for (const [key, value] of Object.entries(over)) {
-        const below = result[key];
-        result[key] = isMap(below) && isMap(value) ? merged(below, value) : value;
+/** The values as Helm hands them to schema and templates: over the chart's defaults, of which null takes one away. */
+export function withDefaults(values: Values, defaults: Values = defaultValues()): Values {
+    const result: Record<string, Value> = { ...defaults };
+    for (const [key, value] of Object.entries(values)) {
+        const below = defaults[key];
+        if (value === null && below !== undefined) {
+            // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain record of values
+            delete result[key];
+        } else {
+            result[key] = isMap(below) && isMap(value) ? withDefaults(value, below) : value;
+        }
     }
     return result;
-}
-
-export function isMap(value: Value | undefined): value is Values {
-    return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** `{a: {b: value}}` for the path `["a", "b"]`. */
@@ -183,10 +189,13 @@ export function helm(args: readonly string[], stdin = ""): Run {
 }
 
 export function template(values: Values, options: RenderOptions = {}): Run {
-    const { chart = chartFolder, release = "mf-demo", namespace = "mf-demo-dev" } = options;
+    return helm(templateArguments(options), JSON.stringify(values));
+}
+
+function templateArguments(options: RenderOptions): string[] {
+    const { chart = chartFolder, release = "mf-demo", namespace = "mf-demo-dev", args = [] } = options;
     // A fixed version of Kubernetes: the default is whatever this build of Helm was made with.
-    const args = ["template", release, chart, "-n", namespace, "--kube-version", "1.34.0", "-f", "-"];
-    return helm(args, JSON.stringify(values));
+    return ["template", release, chart, "-n", namespace, "--kube-version", "1.34.0", "-f", "-", ...args];
 }
 
 /** The manifests as text; a refusal is an error. */
@@ -212,10 +221,12 @@ export function renderObjects(values: Values, options: RenderOptions = {}): Kube
 }
 
 export function objectsIn(manifests: string): KubernetesObject[] {
-    // Kubernetes reads YAML 1.1, in which an unquoted on, no or y is a boolean.
-    return parseAllDocuments(manifests, { version: "1.1" })
-        .map((document) => document.toJS() as KubernetesObject | null)
-        .filter((object) => object !== null);
+    // Kubernetes reads YAML 1.1, in which an unquoted on, no or y is a boolean; this schema has the numbers of 1.2, too.
+    return loadAll(manifests, { schema: DUMP_SCHEMA }).filter(isObject);
+}
+
+function isObject(document: unknown): document is KubernetesObject {
+    return typeof document === "object" && document !== null;
 }
 
 export function deploymentIn(objects: readonly KubernetesObject[]): Deployment {
@@ -267,48 +278,266 @@ export function inTemporaryFolder<T>(use: (folder: string) => T): T {
     }
 }
 
+/** The name under which a batch knows one set of values: exactly as long as the chart's own, which it stands for in a render. */
+const aliasOf = (index: number): string => `c${String(index).padStart(5, "0")}`;
+const chartName = "ml-api";
+
+/** A chart that depends on this one once for each set of values, under another alias. */
+function writeParent(folder: string, count: number, chart: string): void {
+    const dependencies = Array.from({ length: count }, (_, index) => ({
+        name: chartName,
+        version: "*",
+        alias: aliasOf(index),
+    }));
+    mkdirSync(join(folder, "charts"), { recursive: true });
+    cpSync(chart, join(folder, "charts", chartName), { recursive: true });
+    writeFileSync(
+        join(folder, "Chart.yaml"),
+        JSON.stringify({ apiVersion: "v2", name: "many", version: "0.0.0", dependencies }),
+    );
+}
+
+const byAlias = (sets: readonly Values[]): Values =>
+    Object.fromEntries(sets.map((set, index) => [aliasOf(index), set]));
+
+/** The manifests of each set, as a render of that set alone would print them. */
+function manifestsBySet(stdout: string, count: number): string[] {
+    const manifests = Array.from({ length: count }, () => "");
+    for (const document of stdout.split(/^---\n/m)) {
+        const alias = /^# Source: many\/charts\/c(\d{5})\//.exec(document);
+        if (alias !== null) {
+            const index = Number(alias[1]);
+            const own = document
+                .replaceAll(`many/charts/${aliasOf(index)}/`, `${chartName}/`)
+                .replaceAll(aliasOf(index), chartName);
+            manifests[index] = `${manifests[index] ?? ""}---\n${own}`;
+        }
+    }
+    return manifests;
+}
+
 /**
  * Renders many sets of values in one run of Helm: a parent chart depends on this chart once for each of them, under
  * another alias. Helm checks all of them against the schema before it renders any, so refusals come together, too.
  */
-export function templateMany(sets: readonly Values[]): { run: Run; objects: (index: number) => KubernetesObject[] } {
+export function templateMany(
+    sets: readonly Values[],
+    chart = chartFolder,
+): {
+    run: Run;
+    manifests: (index: number) => string;
+    objects: (index: number) => KubernetesObject[];
+} {
     return inTemporaryFolder((folder) => {
-        const alias = (index: number): string => `case${index}`;
-        const dependencies = sets.map((_, index) => ({ name: "ml-api", version: "*", alias: alias(index) }));
-        mkdirSync(join(folder, "charts"));
-        cpSync(chartFolder, join(folder, "charts/ml-api"), { recursive: true });
-        writeFileSync(
-            join(folder, "Chart.yaml"),
-            stringify(
-                { apiVersion: "v2", name: "many", version: "0.0.0", dependencies },
-                { aliasDuplicateObjects: false },
-            ),
-        );
-        const run = template(Object.fromEntries(sets.map((set, index) => [alias(index), set])), { chart: folder });
-        const documents = new Map<string, string[]>();
-        for (const document of run.stdout.split(/^---$/m)) {
-            const source = /^# Source: many\/charts\/(case\d+)\//m.exec(document)?.[1];
-            if (source !== undefined) {
-                documents.set(source, [...(documents.get(source) ?? []), document]);
-            }
-        }
-        return { run, objects: (index) => objectsIn((documents.get(alias(index)) ?? []).join("---")) };
+        writeParent(folder, sets.length, chart);
+        const run = template(byAlias(sets), { chart: folder });
+        const texts = manifestsBySet(run.stdout, sets.length);
+        const manifests = (index: number): string => texts[index] ?? "";
+        return { run, manifests, objects: (index) => objectsIn(manifests(index)) };
     });
 }
 
 /** The schema errors of one set out of `templateMany`. */
 export function schemaErrorsOf(run: Run, index: number): string[] {
     const lines = run.stderr.split("\n");
-    const start = lines.indexOf(`case${index}:`);
+    const start = lines.indexOf(`${aliasOf(index)}:`);
     if (start === -1) {
         return [];
     }
     const errors: string[] = [];
     for (const line of lines.slice(start + 1)) {
-        if (!line.startsWith("- ")) {
+        if (!/^\s*- /.test(line)) {
             break;
         }
-        errors.push(line.slice(2));
+        errors.push(line.replace(/^- /, ""));
     }
     return errors;
+}
+
+/**
+ * What Helm's own validator says about thousands of sets in one run: a chart without templates, whose values are the sets
+ * and whose schema is the chart's for each of them. The defaults are laid under each set here (see `withDefaults`).
+ */
+export function schemaErrors(sets: readonly Values[]): string[][] {
+    return inTemporaryFolder((folder) => {
+        const schema = JSON.parse(readFileSync(join(chartFolder, "values.schema.json"), "utf8")) as Values;
+        const id = "https://example.org/ml-api.json";
+        writeFileSync(join(folder, "Chart.yaml"), 'apiVersion: v2\nname: many\nversion: "0.0.0"\n');
+        writeFileSync(
+            join(folder, "values.schema.json"),
+            JSON.stringify({
+                $schema: schema["$schema"] ?? null,
+                definitions: { chart: { ...schema, $id: id } },
+                properties: { global: {} },
+                additionalProperties: { $ref: id },
+            }),
+        );
+        const defaults = defaultValues();
+        const run = template(byAlias(sets.map((set) => withDefaults(set, defaults))), { chart: folder });
+        const errors = sets.map((): string[] => []);
+        for (const line of run.stderr.split("\n")) {
+            const place = /^\s*- at '\/c(\d{5})/.exec(line);
+            if (place !== null) {
+                errors[Number(place[1])]?.push(line.replace(`/${place[1] ?? ""}`, "").replace(/\/c\d{5}/, ""));
+            }
+        }
+        if ((run.status !== 0) !== errors.some((found) => found.length > 0)) {
+            throw new Error(`Helm says something else than which values are wrong:\n${run.stderr.slice(0, 2000)}`);
+        }
+        return errors;
+    });
+}
+
+const chartSchema = JSON.parse(readFileSync(join(chartFolder, "values.schema.json"), "utf8")) as object;
+const validate = new Ajv({ allErrors: true, allowUnionTypes: true }).compile(chartSchema);
+const defaults = defaultValues();
+
+/** The schema's verdict in this process, on the values as Helm would lay them over the defaults. */
+export function errorsOf(values: Values): ErrorObject[] {
+    return errorsOfWhole(withDefaults(values, defaults));
+}
+
+/** The same for values that have the defaults below them. */
+export function errorsOfWhole(values: Values): ErrorObject[] {
+    return validate(values) ? [] : [...(validate.errors ?? [])];
+}
+
+/** Schema errors in the words of Helm's validator. */
+export function errorText(errors: readonly ErrorObject[]): string {
+    return errors
+        .map(({ instancePath, message = "", params }) => {
+            const named = [params["additionalProperty"], params["missingProperty"]] as (string | undefined)[];
+            return `at '${instancePath}': ${message} ${named.map((name) => (name === undefined ? "" : `'${name}'`)).join("")}`;
+        })
+        .join("\n");
+}
+
+/** What Helm makes of one set of values. A crash is every failure that no schema and no rule of the chart announced. */
+export type Outcome =
+    | { readonly kind: "rendered"; readonly manifests: string }
+    | { readonly kind: "refused"; readonly by: "schema" | "rule"; readonly message: string }
+    | { readonly kind: "crashed"; readonly message: string };
+
+const crash =
+    /nil pointer|executing "|can't evaluate|wrong type|interface conversion|error calling|runtime error|YAML parse error|index out of range|goroutine/;
+
+/** One run of Helm for one set. */
+export function outcome(values: Values): Outcome {
+    const { status, stdout, stderr } = template(values);
+    if (status === 0) {
+        return { kind: "rendered", manifests: stdout };
+    }
+    if (crash.test(stderr)) {
+        return { kind: "crashed", message: stderr };
+    }
+    const by = stderr.includes("values don't meet the specifications of the schema") ? "schema" : "rule";
+    return { kind: "refused", by, message: stderr };
+}
+
+/** Large enough that Helm's start does not count, small enough that one crash does not repeat much. */
+const batchSize = 100;
+
+/**
+ * What Helm makes of each of many sets, in few runs. A chart's `fail` ends a whole run, so in the copy that a batch
+ * renders it prints what it would have failed with. A set that stops a batch for any other reason is tried alone, with the
+ * chart as it is, so a batch never decides about a crash. The schema's verdict is the one of this process, which agrees with
+ * Helm's (bad-values.test.ts).
+ */
+export async function outcomes(sets: readonly Values[]): Promise<Outcome[]> {
+    const results: Outcome[] = [];
+    const accepted: number[] = [];
+    sets.forEach((set, index) => {
+        const errors = errorsOf(set);
+        if (errors.length === 0) {
+            accepted.push(index);
+        } else {
+            results[index] = { kind: "refused", by: "schema", message: errorText(errors) };
+        }
+    });
+    const pending: number[][] = [];
+    for (let from = 0; from < accepted.length; from += batchSize) {
+        pending.push(accepted.slice(from, from + batchSize));
+    }
+    let crashes = 0;
+    const work = async (): Promise<void> => {
+        for (let batch = pending.shift(); batch !== undefined; batch = pending.shift()) {
+            const indexes = batch;
+            const answer = await renderBatch(indexes.map((index) => sets[index] ?? {}));
+            if (Array.isArray(answer)) {
+                answer.forEach((one, place) => (results[indexes[place] ?? 0] = one));
+                continue;
+            }
+            const stopped = indexes[answer.stopped] ?? 0;
+            const alone = outcome(sets[stopped] ?? {});
+            if (alone.kind === "rendered") {
+                throw new Error(`a set renders alone and stops a batch:\n${answer.stderr.slice(0, 2000)}`);
+            }
+            results[stopped] = alone;
+            crashes += alone.kind === "crashed" ? 1 : 0;
+            if (crashes > 20) {
+                throw new Error(`more than 20 of ${sets.length} sets crash, the last one so:\n${alone.message}`);
+            }
+            const rest = indexes.filter((index) => index !== stopped);
+            const middle = Math.ceil(rest.length / 2);
+            pending.push(...[rest.slice(0, middle), rest.slice(middle)].filter((half) => half.length > 0));
+        }
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, work));
+    return results;
+}
+
+/** All outcomes, or the place of the set that stopped the batch. */
+async function renderBatch(sets: readonly Values[]): Promise<Outcome[] | { stopped: number; stderr: string }> {
+    const folder = mkdtempSync(join(tmpdir(), "ml-api-chart-"));
+    try {
+        writeParent(folder, sets.length, chartFolder);
+        const templates = join(folder, "charts", chartName, "templates");
+        for (const file of readdirSync(templates, { recursive: true, encoding: "utf8" })) {
+            if (/[.](tpl|yaml)$/.test(file)) {
+                const source = readFileSync(join(templates, file), "utf8");
+                writeFileSync(
+                    join(templates, file),
+                    source.replace(/({{-?\s*)fail (?=[($])/g, '$1include "test.refusal" '),
+                );
+            }
+        }
+        writeFileSync(
+            join(templates, "_refusal.tpl"),
+            '{{ define "test.refusal" }}{{ printf "\\nrefusal: %s" (toJson .) }}{{ end }}',
+        );
+        const args = templateArguments({ chart: folder, args: ["--skip-schema-validation"] });
+        const { status, stdout, stderr } = await helmAside(args, JSON.stringify(byAlias(sets)));
+        if (status !== 0) {
+            const stopped = /many\/charts\/c(\d{5})\//.exec(stderr)?.[1];
+            if (stopped === undefined) {
+                throw new Error(`a batch of ${sets.length} failed as a whole:\n${stderr.slice(0, 2000)}`);
+            }
+            return { stopped: Number(stopped), stderr };
+        }
+        return manifestsBySet(stdout, sets.length).map((manifests): Outcome => {
+            const refusal = /^refusal: (".*")$/m.exec(manifests)?.[1];
+            return refusal === undefined
+                ? { kind: "rendered", manifests }
+                : { kind: "refused", by: "rule", message: JSON.parse(refusal) as string };
+        });
+    } finally {
+        rmSync(folder, { recursive: true, force: true });
+    }
+}
+
+/** Helm beside this process, so that as many run as there are cores. */
+async function helmAside(args: readonly string[], stdin: string): Promise<Run> {
+    // A batch needs memory for a second or two: collecting it less often saves a fifth of the time.
+    const child = spawn(helmBinary(), args, { stdio: "pipe", env: { ...process.env, GOGC: "400" } });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    child.stdin.end(stdin);
+    const status = await new Promise<number>((resolve, reject) => {
+        child.on("error", reject);
+        child.on("close", (code) => {
+            resolve(code ?? 1);
+        });
+    });
+    return { status, stdout, stderr };
 }

@@ -1,116 +1,155 @@
 import { expect } from "chai";
-import { execFile, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import {
+    cpSync,
+    mkdirSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    rmSync,
+    statSync,
+    utimesSync,
+    writeFileSync,
+} from "node:fs";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { parse, stringify } from "yaml";
-import { expectGolden } from "./golden";
-import { chartFolder, helm, helmBinary, inTemporaryFolder } from "./helm";
-
-interface Index {
-    apiVersion: string;
-    entries: Record<string, { name: string; version: string; urls: string[]; created?: string; digest?: string }[]>;
-    generated?: string;
-}
-
-const templatesFolder = join(chartFolder, "templates");
-const templateFiles = readdirSync(templatesFolder, { recursive: true, encoding: "utf8" }).filter((file) =>
-    /\.\w+$/.test(file),
-);
-
-function packaged<T>(use: (folder: string, archive: string) => T): T {
-    return inTemporaryFolder((folder) => {
-        const run = helm(["package", chartFolder, "-d", folder]);
-        expect(run.status, run.stderr).to.equal(0);
-        const [archive, ...others] = readdirSync(folder);
-        if (archive === undefined || others.length > 0) {
-            throw new Error(`helm package made ${others.length + 1} files`);
-        }
-        return use(folder, archive);
-    });
-}
+import { parse } from "yaml";
+import { generate } from "../../distribution/generated";
+import { digestOf, type Package, packageChart, writeRepository } from "../../distribution/package";
+import { ensureTools } from "../../local/tools";
+import { chartFolder, helmBinary } from "./helm";
 
 describe("chart: the package", function () {
-    this.timeout(20_000);
+    this.timeout(30_000);
+
+    let made: Package;
+    let folder: string;
+
+    before(async () => {
+        made = await packageChart(helmBinary(), chartFolder);
+        folder = mkdtempSync(join(tmpdir(), "ml-api-repository-"));
+        await writeRepository(made, folder);
+        for (const place of ["pulled", "from-registry"]) mkdirSync(join(folder, place));
+    });
+    after(() => {
+        rmSync(folder, { recursive: true });
+    });
 
     it("holds the chart and nothing else: no environments, no index, no test inputs", () => {
-        packaged((folder, archive) => {
-            const { stdout } = spawnSync("tar", ["-tzf", join(folder, archive)], { encoding: "utf8" });
-            const files = ["Chart.yaml", "README.md", ".helmignore", "values.yaml", "values.schema.json"];
-            const expected = [...files, ...templateFiles.map((file) => `templates/${file}`)].map(
-                (file) => `ml-api/${file}`,
-            );
-            expect(stdout.trim().split("\n")).to.have.members(expected);
-        });
+        const { stdout } = spawnSync("tar", ["-tzf", join(folder, made.name)], { encoding: "utf8" });
+        const chart = readdirSync(chartFolder, { recursive: true, encoding: "utf8" })
+            .filter((file) => statSync(join(chartFolder, file)).isFile())
+            .filter((file) => !/^(environment|ci)\/|^index\.yaml$|\.gitkeep$/.test(file));
+        expect(stdout.trim().split("\n")).to.have.members(chart.map((file) => `ml-api/${file}`));
+        expect(chart).to.include.members(["Chart.yaml", "README.md", "values.schema.json", "templates/NOTES.txt"]);
     });
 
-    it("is listed by index.yaml as helm repo index lists it, without what differs at each packaging", () => {
-        packaged((folder) => {
-            expect(helm(["repo", "index", folder]).status).to.equal(0);
-            const index = parse(readFileSync(join(folder, "index.yaml"), "utf8")) as Index;
-            // Two packages of the same chart differ in their time stamps, hence in their digests.
-            delete index.generated;
-            for (const entry of Object.values(index.entries).flat()) {
-                delete entry.created;
-                delete entry.digest;
-            }
-            const comment =
-                "# Index of the chart repository that this folder becomes once the package lies beside it.\n";
-            expectGolden(join(chartFolder, "index.yaml"), comment + stringify(index, { lineWidth: 0 }));
-        });
+    it("is the same bytes from another folder at another time, and other bytes for another chart", async () => {
+        const copy = join(folder, "copy");
+        cpSync(chartFolder, copy, { recursive: true });
+        for (const file of readdirSync(copy, { recursive: true, encoding: "utf8" })) utimesSync(join(copy, file), 1, 1);
+        expect(digestOf((await packageChart(helmBinary(), copy)).content)).to.equal(digestOf(made.content));
+        writeFileSync(join(copy, "values.yaml"), `${readFileSync(join(copy, "values.yaml"), "utf8")}# one more line\n`);
+        expect(digestOf((await packageChart(helmBinary(), copy)).content)).not.to.equal(digestOf(made.content));
+        rmSync(copy, { recursive: true });
     });
 
-    it("is found through index.yaml and pulled by Helm from any web server that has both", async () => {
-        const folder = mkdtempSync(join(tmpdir(), "ml-api-repository-"));
-        const server = createServer((request, response) => {
-            const name =
-                request.url === "/index.yaml" ? join(chartFolder, "index.yaml") : join(folder, request.url ?? "");
-            response.end(readFileSync(name));
-        });
+    it("is the same bytes under Helm 3.18", async () => {
+        const tools = await ensureTools(["helm-3.18"], { log: () => undefined });
+        const other = await packageChart(tools["helm-3.18"].path, chartFolder);
+        expect(digestOf(other.content)).to.equal(digestOf(made.content));
+        expect(other.index).to.equal(made.index);
+    }).timeout(600_000);
+
+    it("and the table of values in the README are checked in as they are now", async () => {
+        const stale = await generate(helmBinary(), { check: true });
+        expect(stale, "run: npx --no ml-api chart generate").to.deep.equal([]);
+    });
+
+    it("is listed by the index with its digest and without a host or a time", () => {
+        const { entries, ...rest } = parse(made.index) as { entries: Record<string, Record<string, unknown>[]> };
+        expect(rest).to.deep.equal({ apiVersion: "v1" });
+        const [entry, ...others] = entries["ml-api"] ?? [];
+        expect(others).to.deep.equal([]);
+        expect(entry).to.include({ name: "ml-api", digest: digestOf(readFileSync(join(folder, made.name))) });
+        expect(entry).not.to.have.property("created");
+        expect(entry?.["urls"]).to.deep.equal([made.name]);
+    });
+
+    it("is found by Helm in any web server's folder that has both", async () => {
+        const server = await webServer(folder);
         try {
-            await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-            const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-            expect(helm(["package", chartFolder, "-d", folder]).status).to.equal(0);
-            const own = { HELM_CACHE_HOME: folder, HELM_CONFIG_HOME: folder, HELM_DATA_HOME: folder };
-            await promisify(execFile)(
-                helmBinary(),
-                ["pull", "ml-api", "--repo", url, "--untar", "-d", join(folder, "pulled")],
-                {
-                    env: { ...process.env, ...own, NO_PROXY: "127.0.0.1" },
-                },
-            );
-            expect(readFileSync(join(folder, "pulled/ml-api/values.yaml"))).to.deep.equal(
-                readFileSync(join(chartFolder, "values.yaml")),
-            );
+            const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/charts`;
+            const helm = helmWithHome(join(folder, "home"));
+            await helm("repo", "add", "ours", url);
+            expect(JSON.parse(await helm("search", "repo", "ml-api", "--output", "json"))).to.deep.include({
+                name: "ours/ml-api",
+                version: made.name.replace(/^ml-api-|\.tgz$/g, ""),
+                app_version: "",
+                description: (parse(readFileSync(join(chartFolder, "Chart.yaml"), "utf8")) as { description: string })
+                    .description,
+            });
+            await helm("pull", "ours/ml-api", "--destination", join(folder, "pulled"));
+            expect(digestOf(readFileSync(join(folder, "pulled", made.name)))).to.equal(digestOf(made.content));
         } finally {
             server.close();
-            rmSync(folder, { recursive: true });
-        }
-    });
-});
-
-describe("chart: templates", () => {
-    it("depend on nothing but the values: no cluster, clock, chance or history", () => {
-        const forbidden =
-            /\blookup\b|\bnow\b|\bdate\b|\brand\w*\b|\bgen\w+(?:Cert|CA|Key|Password)\w*\b|\buuidv4\b|\bhtpasswd\b|\bbcrypt\b|\.Capabilities|\.Release\.(?:Revision|IsInstall|IsUpgrade)/;
-        for (const file of templateFiles) {
-            const actions = readFileSync(join(templatesFolder, file), "utf8").replace(
-                /\{\{-?\s*\/\*[\s\S]*?\*\/\s*-?\}\}/g,
-                "",
-            );
-            // Words in quotes are messages, not functions.
-            for (const [action] of actions.matchAll(/\{\{[\s\S]*?\}\}/g)) {
-                expect(action.replace(/"(?:[^"\\]|\\.)*"/g, ""), file).not.to.match(forbidden);
-            }
         }
     });
 
-    it("never print what the program notes in global", () => {
-        for (const file of templateFiles) {
-            expect(readFileSync(join(templatesFolder, file), "utf8"), file).not.to.contain(".Values.global");
+    it("goes through a registry for images unchanged", async () => {
+        const { crane } = await ensureTools(["crane"], { log: () => undefined });
+        const registry = await imageRegistry(crane.path);
+        try {
+            const place = `oci://${registry.address}/charts`;
+            const helm = helmWithHome(join(folder, "home"));
+            await helm("push", join(folder, made.name), place, "--plain-http");
+            await helm("pull", `${place}/ml-api`, "--plain-http", "--destination", join(folder, "from-registry"));
+            expect(digestOf(readFileSync(join(folder, "from-registry", made.name)))).to.equal(digestOf(made.content));
+        } finally {
+            registry.process.kill();
+        }
+    }).timeout(300_000);
+});
+
+/** Helm with settings and caches of its own; answers what it printed. */
+function helmWithHome(home: string): (...args: string[]) => Promise<string> {
+    const own = { HELM_CACHE_HOME: home, HELM_CONFIG_HOME: home, HELM_DATA_HOME: home, NO_PROXY: "127.0.0.1" };
+    return async (...args) =>
+        (await promisify(execFile)(helmBinary(), args, { env: { ...process.env, ...own } })).stdout;
+}
+
+/** Shows a folder's files under /charts/. */
+async function webServer(folder: string): Promise<Server> {
+    const server = createServer((request, response) => {
+        const name = /^\/charts\/([\w.-]+)$/.exec(request.url ?? "")?.[1];
+        try {
+            response.end(readFileSync(join(folder, name ?? "none")));
+        } catch {
+            response.writeHead(404).end();
         }
     });
-});
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return server;
+}
+
+/** A registry for images that keeps what it is given in memory. */
+async function imageRegistry(crane: string): Promise<{ process: ChildProcess; address: string }> {
+    const child = spawn(crane, ["registry", "serve", "--address", "127.0.0.1:0"], {
+        stdio: ["ignore", "ignore", "pipe"],
+    });
+    const port = await new Promise<string>((resolve, reject) => {
+        createInterface({ input: child.stderr }).on("line", (line) => {
+            const found = /serving on port (\d+)/.exec(line)?.[1];
+            if (found !== undefined) resolve(found);
+        });
+        child.on("error", reject);
+        child.on("exit", (code) => {
+            reject(new Error(`the registry ended with code ${String(code)}`));
+        });
+    });
+    return { process: child, address: `127.0.0.1:${port}` };
+}

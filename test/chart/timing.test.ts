@@ -1,138 +1,125 @@
 import { expect } from "chai";
-import fc from "fast-check";
 import {
     containerIn,
     deploymentIn,
     environmentOf,
     merged,
-    only,
     smallest,
     templateMany,
     type KubernetesObject,
+    type Values,
 } from "./helm";
 
-interface Inputs {
-    requestTimeout: number;
-    loadBudget: number;
-    replicas: number;
-}
-
-const range = { requestTimeout: 3600, loadBudget: 7200, replicas: 100 };
-const inputs = fc.record({
-    requestTimeout: fc.integer({ min: 1, max: range.requestTimeout }),
-    loadBudget: fc.integer({ min: 1, max: range.loadBudget }),
-    replicas: fc.integer({ min: 1, max: range.replicas }),
-});
-
-/** A proxy in front keeps its idle connections for so long (the cloud load balancers' common default). */
-const proxyIdle = 60;
-
-function annotation(objects: readonly KubernetesObject[], name: string): number {
-    const text = deploymentIn(objects).metadata.annotations?.[`ml-api/${name}-seconds`] ?? "";
-    expect(text, name).to.match(/^[1-9][0-9]*$/);
-    return Number(text);
-}
-
-function checkInequalities(
-    objects: readonly KubernetesObject[],
-    { requestTimeout, loadBudget, replicas }: Inputs,
-): void {
-    const { spec } = deploymentIn(objects);
-    const container = containerIn(spec.template);
-    const env = environmentOf(container);
-    const graceful = Number(env.UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN);
-    const keepAlive = Number(env.UVICORN_TIMEOUT_KEEP_ALIVE);
-    const preStop = container.lifecycle?.preStop.sleep.seconds ?? 0;
-    const grace = spec.template.spec.terminationGracePeriodSeconds ?? 0;
-    const { startupProbe: startup, readinessProbe: readiness, livenessProbe: liveness } = container;
-    const startupBudget = (startup?.failureThreshold ?? 0) * (startup?.periodSeconds ?? 0);
-    const deadline = spec.progressDeadlineSeconds;
-    const release = annotation(objects, "release-timeout");
-
-    expect(Number(env.REQUEST_TIMEOUT_SECONDS), "the server's request time-out").to.equal(requestTimeout);
-    expect(graceful, "graceful > request time-out").to.be.greaterThan(requestTimeout);
-    expect(preStop, "preStop").to.be.at.least(15);
-    expect(grace, "grace period >= preStop + graceful + 10").to.be.at.least(preStop + graceful + 10);
-    expect(keepAlive, "keep-alive > proxy's idle time").to.be.greaterThan(proxyIdle);
-    expect(startupBudget, "start-up budget >= load budget").to.be.at.least(loadBudget);
-    expect(startupBudget - loadBudget, "start-up budget is no more than a period longer").to.be.below(
-        startup?.periodSeconds ?? 0,
-    );
-    for (const probe of [startup, readiness, liveness]) {
-        expect(probe?.timeoutSeconds, "probe time-out <= period").to.be.at.most(probe?.periodSeconds ?? 0);
-    }
-    expect((liveness?.periodSeconds ?? 0) * (liveness?.failureThreshold ?? 0), "patience of liveness").to.be.at.least(
-        60,
-    );
-    expect(deadline, "progress deadline > start-up + minReady + drain").to.be.greaterThan(
-        startupBudget + spec.minReadySeconds + grace,
-    );
-    // Upgrade: replicas steps, one after the other, each of which may take up to the deadline; then the last old pod drains.
-    expect(release, "release time-out > all steps + drain").to.be.greaterThan(replicas * deadline + grace);
-    // Job: readiness is asked for at most 60 s, a prediction twice, and the server gives up on each after its time-out.
-    const test = (only(objects, "Job").spec as { activeDeadlineSeconds?: number }).activeDeadlineSeconds ?? 0;
-    expect(test, "test deadline").to.be.greaterThan(60 + 2 * requestTimeout);
-
-    expect(
-        [
-            "pre-stop",
-            "graceful-shutdown",
-            "grace-period",
-            "keep-alive",
-            "startup-budget",
-            "progress-deadline",
-            "test-deadline",
-        ].map((name) => annotation(objects, name)),
-        "the annotations say what is rendered",
-    ).to.deep.equal([preStop, graceful, grace, keepAlive, startupBudget, deadline, test]);
-}
-
+/**
+ * The numbers themselves, for values one can follow by head. That every inequality between them holds for all values is
+ * the subject of timing-properties.test.ts.
+ */
 describe("chart: times that are computed", function () {
-    this.timeout(30_000);
+    this.timeout(20_000);
 
-    it("hold every inequality for random request time-outs, load budgets and replicas", () => {
-        const seed = Date.now();
-        const extremes = [1, 2, 3].flatMap((loadBudget) => [
-            { requestTimeout: 1, loadBudget, replicas: 1 },
+    const sample: Values = { verify: { sample: { inputs: [1] } } };
+    const download: Values = {
+        network: { to: { models: { cidr: "203.0.113.0/24" } } },
+        model: { download: { url: "https://models.example.org/a", file: "a", fetchBudgetSeconds: 300 } },
+    };
+    const cases: [string, Values, Record<string, number>][] = [
+        [
+            "of the defaults",
+            {},
             {
-                requestTimeout: range.requestTimeout,
-                loadBudget: range.loadBudget + 1 - loadBudget,
-                replicas: range.replicas,
+                "pre-stop": 15,
+                "graceful-shutdown": 35,
+                "grace-period": 60,
+                "gateway-timeout": 35,
+                "keep-alive": 75,
+                "startup-budget": 120,
+                "worker-timeout": 125,
+                "fetch-budget": 0,
+                "min-ready": 5,
+                "progress-deadline": 305,
+                "release-timeout": 395,
+                "test-deadline": 250,
             },
-        ]);
-        const cases = [...extremes, ...fc.sample(inputs, { numRuns: 60, seed })];
-        const { run, objects } = templateMany(
-            cases.map(({ requestTimeout, loadBudget, replicas }) =>
-                merged(smallest, {
-                    replicas,
-                    api: { requestTimeoutSeconds: requestTimeout },
-                    model: { loadBudgetSeconds: loadBudget },
-                }),
-            ),
-        );
-        expect(run.status, run.stderr).to.equal(0);
-        cases.forEach((one, index) => {
-            try {
-                checkInequalities(objects(index), one);
-            } catch (error) {
-                throw new Error(
-                    `seed ${seed}, ${JSON.stringify(one)}: ${error instanceof Error ? error.message : String(error)}`,
-                );
+        ],
+        [
+            "of a longer request: drain, gateway and all deadlines grow with it",
+            { api: { requestTimeoutSeconds: 600 } },
+            {
+                "graceful-shutdown": 605,
+                "grace-period": 630,
+                "gateway-timeout": 605,
+                "worker-timeout": 605,
+                "progress-deadline": 875,
+                "release-timeout": 875 + 630 + 30,
+                "test-deadline": 1390,
+            },
+        ],
+        [
+            "of a slower model, rounded up to whole periods of the probe",
+            { model: { loadBudgetSeconds: 901 } },
+            { "startup-budget": 902, "worker-timeout": 907, "progress-deadline": 1087 },
+        ],
+        ["of more pods: each is a step of a rollout", { replicas: 4 }, { "release-timeout": 4 * 305 + 60 + 30 }],
+        [
+            "of an autoscaler: as many steps as there may be pods",
+            { replicas: 4, autoscaling: { enabled: true, maxReplicas: 7 } },
+            { "progress-deadline": 305, "release-timeout": 7 * 305 + 60 + 30 },
+        ],
+        [
+            "of a download: it comes before the load",
+            download,
+            { "fetch-budget": 300, "startup-budget": 120, "progress-deadline": 605, "release-timeout": 605 + 90 },
+        ],
+        [
+            "of a warm-up: a try takes as long as a prediction may",
+            { ...sample, verify: { ...(sample["verify"] as Values), warmUp: true } },
+            { "startup-budget": 120, "progress-deadline": 340 },
+        ],
+        [
+            "of pods that go before their successors come: the same steps, each with a drain",
+            { replicas: 3, gpu: { count: 1, rollout: "replace" } },
+            { "progress-deadline": 305, "release-timeout": 3 * 305 + 90 },
+        ],
+    ];
+    let rendered: ReturnType<typeof templateMany>;
+    const objects = (index: number): KubernetesObject[] => rendered.objects(index);
+    before(() => {
+        rendered = templateMany(cases.map(([, values]) => merged(smallest, values)));
+        expect(rendered.run.status, rendered.run.stderr).to.equal(0);
+    });
+
+    cases.forEach(([what, , expected], index) => {
+        it(`are ${what}`, () => {
+            const { annotations = {} } = deploymentIn(objects(index)).metadata;
+            for (const [name, seconds] of Object.entries(expected)) {
+                expect(annotations[`ml-api/${name}-seconds`], name).to.equal(String(seconds));
             }
         });
     });
 
-    it("are the known ones for the default values", () => {
-        const { objects } = templateMany([smallest]);
-        expect(deploymentIn(objects(0)).metadata.annotations).to.deep.equal({
-            "ml-api/pre-stop-seconds": "15",
-            "ml-api/graceful-shutdown-seconds": "35",
-            "ml-api/grace-period-seconds": "60",
-            "ml-api/keep-alive-seconds": "75",
-            "ml-api/startup-budget-seconds": "120",
-            "ml-api/progress-deadline-seconds": "305",
-            "ml-api/release-timeout-seconds": "395",
-            "ml-api/test-deadline-seconds": "250",
+    it("are told to people completely: no annotation is missing, none is another's", () => {
+        const { annotations = {} } = deploymentIn(objects(0)).metadata;
+        expect(Object.keys(annotations)).to.have.members(
+            Object.keys(cases[0]?.[2] ?? {}).map((name) => `ml-api/${name}-seconds`),
+        );
+    });
+
+    it("reach the server in its own words, be it uvicorn or gunicorn", () => {
+        const env = environmentOf(containerIn(deploymentIn(objects(2)).spec.template));
+        expect(env).to.include({
+            UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN: "35",
+            UVICORN_TIMEOUT_KEEP_ALIVE: "75",
+            GUNICORN_CMD_ARGS: "--graceful-timeout 35 --timeout 907 --keep-alive 75 --worker-tmp-dir /dev/shm",
         });
+    });
+
+    it("reach the probes: short tries while the model loads, whole predictions with a warm-up", () => {
+        const startup = (index: number): unknown => {
+            const { periodSeconds, timeoutSeconds, failureThreshold } =
+                containerIn(deploymentIn(objects(index)).spec.template).startupProbe ?? {};
+            return { periodSeconds, timeoutSeconds, failureThreshold };
+        };
+        expect(startup(0)).to.deep.equal({ periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 60 });
+        expect(startup(6)).to.deep.equal({ periodSeconds: 5, timeoutSeconds: 35, failureThreshold: 24 });
     });
 });

@@ -5,7 +5,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { InputError } from "../../components/config/problem";
-import { mergeValues, parseValues, type Values } from "../../components/config/values";
+import { isValues, mergeValues, parseValues, type Values } from "../../components/config/values";
+import { withDefaults } from "./helm";
 
 /**
  * The reader of values files against Helm itself: for every document, either both read the same, or ours refuses it.
@@ -233,28 +234,54 @@ describe("the reader of values files, against Helm", () => {
         );
     });
 
+    const key = fc.constantFrom("a", "b", "c", "d");
+    const tree = fc.letrec<{ map: Values; value: Values[string] }>((tie) => ({
+        map: fc.dictionary(key, tie("value"), { maxKeys: 4 }),
+        value: fc.oneof(
+            { maxDepth: 3 },
+            fc.constant(null),
+            fc.boolean(),
+            fc.integer(),
+            fc.constantFrom("NO", "1e3", "x"),
+            fc.array(fc.integer(), { maxLength: 2 }),
+            tie("map"),
+        ),
+    })).map;
+    /** Many pairs at once, each under a key of its own: the first or the second trees of all. */
+    const side = (pairs: readonly (readonly [Values, Values])[], index: 0 | 1): Values =>
+        Object.fromEntries(pairs.map((pair, number) => [`p${number}`, pair[index]]));
+    const plain = (values: Values): Values => JSON.parse(JSON.stringify(values)) as Values;
+
     it("merges as Helm merges two files", () => {
-        const key = fc.constantFrom("a", "b", "c", "d");
-        const tree = fc.letrec<{ map: Values; value: Values[string] }>((tie) => ({
-            map: fc.dictionary(key, tie("value"), { maxKeys: 4 }),
-            value: fc.oneof(
-                { maxDepth: 3 },
-                fc.constant(null),
-                fc.boolean(),
-                fc.integer(),
-                fc.constantFrom("NO", "1e3", "x"),
-                fc.array(fc.integer(), { maxLength: 2 }),
-                tie("map"),
-            ),
-        })).map;
         fc.assert(
             fc.property(fc.array(fc.tuple(tree, tree), { minLength: 40, maxLength: 40 }), (pairs) => {
-                const side = (index: 0 | 1) =>
-                    Object.fromEntries(pairs.map((pair, number) => [`p${number}`, pair[index]]));
-                const helms = helmReads(JSON.stringify(side(0)), JSON.stringify(side(1)));
-                expect(JSON.parse(JSON.stringify(mergeValues(side(0), side(1))))).to.deep.equal(helms);
+                const helms = helmReads(JSON.stringify(side(pairs, 0)), JSON.stringify(side(pairs, 1)));
+                expect(plain(mergeValues(side(pairs, 0), side(pairs, 1)))).to.deep.equal(helms);
             }),
             { numRuns: 6, endOnFailure: true },
         );
     });
+
+    it("lays values over a chart's defaults as Helm does, in the sweeps of the chart", () => {
+        const defaults = path.join(chart, "values.yaml");
+        fc.assert(
+            fc.property(fc.array(fc.tuple(tree, tree), { minLength: 40, maxLength: 40 }), (pairs) => {
+                // A default of null is nothing that anybody writes, and Helm treats it as if it were not there.
+                const below = withoutNull(plain(side(pairs, 0)));
+                fs.writeFileSync(defaults, JSON.stringify(below));
+                const helms = helmReads(JSON.stringify(side(pairs, 1)));
+                expect(plain(withDefaults(side(pairs, 1), below))).to.deep.equal(helms);
+            }),
+            { numRuns: 6, endOnFailure: true },
+        );
+        fs.rmSync(defaults);
+    });
 });
+
+function withoutNull(values: Values): Values {
+    return Object.fromEntries(
+        Object.entries(values).flatMap(([key, value]) =>
+            value === null ? [] : [[key, isValues(value) ? withoutNull(value) : value]],
+        ),
+    );
+}

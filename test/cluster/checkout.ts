@@ -26,6 +26,12 @@ export interface Ended {
     readonly stdout: string;
 }
 
+/** Fails a test with everything that a program printed, unless it ended well. */
+export function succeeded(ended: Ended): Ended {
+    if (ended.code !== 0) throw new Error(`ended with ${ended.code}:\n${ended.text}`);
+    return ended;
+}
+
 /** A copy of the checkout to edit and deploy from, so that no test changes the real one. */
 export class Checkout {
     readonly root = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-checkout-"));

@@ -260,7 +260,23 @@ describe("deploying", function () {
                 "Pulumi.dev.yaml",
                 "ml-api:environment: dev",
                 "ml-api:environment: dev\n  ml-api:replica: 2",
-                ["there is no such key"],
+                ["Pulumi.dev.yaml:3 (replica): there is no such key"],
+            ],
+            [
+                "a key of a misspelt project",
+                "Pulumi.dev.yaml",
+                "ml-api:environment: dev",
+                "ml-api:environment: dev\n  mlapi:protect: true",
+                [
+                    'Pulumi.dev.yaml:3 (mlapi:protect): nothing reads the namespace "mlapi", did you mean "ml-api:protect"?',
+                ],
+            ],
+            [
+                "a values file that no stack uses",
+                "Pulumi.staging.yaml",
+                "environment: staging",
+                "environment: production",
+                ["chart/environment/staging/values-staging.yaml:1: no stack uses this values file"],
             ],
             [
                 "a values file that is not YAML",
@@ -281,14 +297,17 @@ describe("deploying", function () {
                 "chart/environment/dev/values-dev.yaml",
                 "replicas: 1",
                 "replica: 1",
-                ["chart/environment/dev/values-dev.yaml: the chart ./chart cannot be rendered", "replica"],
+                [
+                    "the chart ./chart cannot be rendered with these values",
+                    /chart\/environment\/dev\/values-dev\.yaml:\d+: .*'replica' not allowed, did you mean "replicas"\?/,
+                ],
             ],
             [
                 "a broken template",
                 "chart/templates/service.yaml",
                 /^/,
                 "{{ .Values.nothing.at.all }}\n",
-                ["the chart ./chart cannot be rendered", "service.yaml"],
+                ["the chart ./chart cannot be rendered", /chart\/templates\/service\.yaml:1:\d+: /],
             ],
             [
                 "a chart that is no chart",

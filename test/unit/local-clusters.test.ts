@@ -19,7 +19,8 @@ import {
     type ClusterStatus,
 } from "../../local/clusters/cluster";
 import { currentCluster } from "../../local/clusters/current";
-import { proxyFor, readTarget } from "../../local/clusters/kubeconfig";
+import { proxyFor } from "../../components/config/kubeconfig";
+import { readTarget } from "../../local/clusters/kubeconfig";
 import { rememberedCluster } from "../../local/clusters/remembered";
 import { simulatedCluster } from "../../local/clusters/simulated";
 import { fakeOrigin, scratch, type FakeOrigin, type Scratch } from "./local-fakes";

@@ -46,7 +46,7 @@ describe("the pins of the tools", () => {
                             .and.to.contain(pin.version);
                     }
                     expect(new URL(download.checksums).origin).to.equal(new URL(download.url).origin);
-                    if (!name.startsWith("kube")) expect(download.url).to.contain(platform.os);
+                    if (!name.startsWith("kube")) expect(download.url.toLowerCase()).to.contain(platform.os);
                 }
             });
         });
@@ -94,6 +94,10 @@ describe("the pins of the tools", () => {
         ["kwok", "kwok version v0.8.0 go1.26.8 (linux/amd64)", "0.8.0"],
         ["kwokctl", "kwokctl version v0.8.0 go1.26.8 (linux/amd64)", "0.8.0"],
         ["coredns", "CoreDNS-1.15.0\nlinux/amd64, go1.26.8, ", "1.15.0"],
+        ["kubeconform", "v0.8.0", "0.8.0"],
+        ["kube-score", "kube-score version: 1.20.0, commit: none, built: unknown", "1.20.0"],
+        ["helm-3.18", "v3.18.6", "3.18.6"],
+        ["crane", "0.22.1", "0.22.1"],
     ] as const) {
         it(`know what ${name} prints`, () => {
             expect(pins[name].versionPattern.exec(output)?.[1]).to.equal(version);

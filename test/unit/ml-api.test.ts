@@ -37,7 +37,7 @@ describe("MlApi", () => {
     let rendered: Record<string, unknown>[];
 
     /** Deploys into Pulumi's mocks. In a preview nothing that a provider computes is known, as in a very first real one. */
-    async function deploy(args: Partial<MlApiArgs> = {}, preview = false): Promise<MlApi> {
+    async function deploy(args: Partial<MlApiArgs> = {}, preview = false, objects: object[] = OBJECTS): Promise<MlApi> {
         recorded = [];
         rendered = [];
         await pulumi.runtime.setMocks(
@@ -57,7 +57,7 @@ describe("MlApi", () => {
                 },
                 call: ({ inputs }) => {
                     rendered.push(JSON.parse((inputs as { jsonOpts: string }).jsonOpts) as Record<string, unknown>);
-                    return { result: OBJECTS };
+                    return { result: objects };
                 },
             },
             "ml-api",
@@ -143,6 +143,17 @@ describe("MlApi", () => {
             "Deployment/mf-demo": OBJECTS[0],
             "Service/mf-demo": OBJECTS[1],
         });
+    });
+
+    it("keeps apart and secret what the chart renders into a Secret", async () => {
+        const data = { token: Buffer.from("canary").toString("base64") };
+        await deploy({}, true, [...OBJECTS, { apiVersion: "v1", kind: "Secret", metadata: { name: "s" }, data }]);
+        const [shown] = find("ml-api:index:RenderedObjects");
+        const objects = shown?.inputs["objects"] as Record<string, unknown>;
+        expect(objects["Secret/s"]).to.deep.include({ kind: "Secret", data: { token: "[secret]" } });
+        expect(JSON.stringify(objects)).not.to.contain(data.token);
+        expect(holdsSecret(shown?.inputs["secretData"])).to.equal(true);
+        expect(JSON.stringify(shown?.inputs["secretData"])).to.contain(data.token);
     });
 
     it("keeps one random key per generation in an immutable Secret", async () => {

@@ -6,7 +6,8 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
 import { InputError } from "../../components/config/problem";
-import { CONFIG_KEYS, readSettings, type Settings } from "../../components/config/settings";
+import { CONFIG_KEYS } from "../../components/config/config-keys";
+import { readSettings, type Settings } from "../../components/config/settings";
 
 const ROOT = path.join(__dirname, "..", "..");
 

@@ -50,6 +50,8 @@ class Settings:
                 problems.append(f"{name}: found {text[:80]!r}, expected {error}")
                 return default
 
+        # Told to be more processes, it would still be one, with the threads and the memory of a part.
+        read("WEB_CONCURRENCY", _one_process, 1)
         timeout = read("REQUEST_TIMEOUT_SECONDS", _positive_number, 30.0)
         settings = cls(
             port=read("PORT", _port, 8080),
@@ -78,6 +80,12 @@ def _positive_integer(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < 1:
         raise ValueError("a whole number, 1 or more")
     return int(text)
+
+
+def _one_process(text: str) -> int:
+    if text != "1":
+        raise ValueError("1, because this server is one process: run more pods (replicas) and set api.workers to 1")
+    return 1
 
 
 def _positive_number(text: str) -> float:

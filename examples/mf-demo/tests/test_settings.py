@@ -26,6 +26,7 @@ def test_every_variable_of_the_image_contract_is_read() -> None:
             "UVICORN_TIMEOUT_KEEP_ALIVE": "90",
             "OMP_NUM_THREADS": "2",
             "MODEL_DIR": "/model",
+            "WEB_CONCURRENCY": "1",
         }
     )
     assert settings == Settings(
@@ -67,6 +68,8 @@ def test_the_drain_lasts_longer_than_a_request_may() -> None:
         ("MAX_REQUEST_BYTES", "1Mi"),
         ("MAX_REQUEST_BYTES", "²"),
         ("OMP_NUM_THREADS", "0"),
+        ("WEB_CONCURRENCY", "2"),
+        ("WEB_CONCURRENCY", "auto"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, text: str) -> None:

@@ -1,36 +1,10 @@
-import type { ScalarTag, Tags } from "yaml";
-import { parseAllDocuments } from "yaml";
+import { readYaml as readDocuments } from "../../../components/guarded-release/manifest";
 import type { Properties, Value } from "../rpc/properties";
 import { isObject, textOf } from "../rpc/properties";
 import { groupOf, idOf } from "./object";
 
-/** `0o17`, which YAML 1.1 does not know and the reader in Helm and Kubernetes does. */
-const octal: ScalarTag = {
-    tag: "tag:yaml.org,2002:int",
-    default: true,
-    test: /^[-+]?0o[0-7_]+$/,
-    resolve: (text) => {
-        const digits = text.replaceAll("_", "");
-        return digits.startsWith("-") ? -Number(digits.slice(1)) : Number(digits.replace(/^\+/, ""));
-    },
-};
-
-/** The tags of YAML 1.1 less dates and sexagesimal numbers: these two are strings for Helm and Kubernetes. */
-function goTags(tags: Tags): Tags {
-    const isString = (tag: Tags[number]): boolean =>
-        typeof tag === "object" &&
-        (tag.tag === "tag:yaml.org,2002:timestamp" || ("format" in tag && tag.format === "TIME"));
-    return [octal, ...tags.filter((tag) => !isString(tag))];
-}
-
 /** Reads YAML as Helm and Kubernetes do. Throws with the place of what is not YAML. */
-export function readYaml(text: string): Value[] {
-    return parseAllDocuments(text, { version: "1.1", customTags: goTags }).map((document) => {
-        const [error] = document.errors;
-        if (error !== undefined) throw new Error(error.message);
-        return document.toJS() as Value;
-    });
-}
+export const readYaml = (text: string): Value[] => readDocuments(text) as Value[];
 
 /**
  * Writes JSON that a YAML reader takes for the same value. YAML forbids some characters that JSON allows as they are.

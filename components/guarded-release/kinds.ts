@@ -1,5 +1,3 @@
-import { groupOf } from "./object";
-
 /** Kinds of the Kubernetes API itself that live outside namespaces. */
 const clusterScoped = new Set(
     [
@@ -19,13 +17,21 @@ const ownGroups = new Set(
     [
         "admissionregistration apiextensions apiregistration authentication authorization certificates coordination",
         "discovery events flowcontrol.apiserver internal.apiserver networking node rbac.authorization resource",
-        "scheduling storage",
+        "scheduling storage storagemigration",
     ].flatMap((line) => line.split(" ").map((group) => `${group}.k8s.io`)),
 );
 
+/** `apps` of `apps/v1`, `""` of `v1`. */
+export function groupOf(apiVersion: string): string {
+    return apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "";
+}
+
+/** Whether a group is one of Kubernetes itself. */
+export function isOwnGroup(group: string): boolean {
+    return !group.includes(".") || ownGroups.has(group);
+}
+
 /** Undefined for a kind that only a cluster can tell about. */
 export function isNamespacedKind(apiVersion: string, kind: string): boolean | undefined {
-    const group = groupOf(apiVersion);
-    const isOwn = !group.includes(".") || ownGroups.has(group);
-    return isOwn ? !clusterScoped.has(kind) : undefined;
+    return isOwnGroup(groupOf(apiVersion)) ? !clusterScoped.has(kind) : undefined;
 }

@@ -1,0 +1,242 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ApiAccess } from "../config/kubeconfig";
+import { type ApiAnswer, type ApiRequest, request } from "./api";
+import { belongsTo, type Owner, patchFor } from "./dry-run";
+import type { OpenedRecords } from "./live";
+import { objectPaths } from "./object-paths";
+import type { Fields } from "./patch";
+import { decodeRecord, newRecord, type HelmRecord, type StoredRecord, withStatus } from "./record";
+import type { RenderedObject } from "./render";
+import { isOurs, isPending } from "./repair";
+import { identityOf, isHook } from "./static-safety";
+
+/** A release that is about to be created or updated. */
+export interface Target extends Owner {
+    /** What it consists of. */
+    readonly objects: () => Promise<readonly RenderedObject[]>;
+    /** Seconds that one of this program's own installs or upgrades may take. */
+    readonly timeoutSeconds: () => Promise<number>;
+    /** Told what was found and what was done, one sentence each. */
+    readonly say: (text: string) => void;
+}
+
+/** Helm's records forbid the update, and no rule puts them right; the message says what a person can do. */
+export class NotRecoverable extends Error {}
+
+/** Milliseconds for one request, and until a deleted object is gone. */
+const REQUEST_MS = 10_000;
+const GONE_MS = 120_000;
+/** Seconds; Helm's default time-out, for operations that are not ours. */
+const HELM_TIMEOUT = 300;
+
+/**
+ * Brings Helm's records into a state that an upgrade starts from, before the update of a release that the stack knows.
+ *
+ * An unfinished revision is marked as failed, and what it has done is taken back to the last deployed one, as Helm's own rollback
+ * would have done it; a lost record is replaced by one of what is there. Records that Helm can go on from stay as they are.
+ *
+ * @throws NotRecoverable
+ */
+export async function recoverUpdate({ access, records }: OpenedRecords, target: Target, now: Date): Promise<void> {
+    const newest = records.at(-1);
+    if (newest === undefined) return replaceLost(access, target, now);
+    if (isUnfinished(newest.status)) await markFailed(access, newest, target, now);
+    const good = records.filter(({ status }) => status === "deployed").at(-1);
+    const dead = good === undefined ? [] : records.filter(({ revision }) => revision > good.revision);
+    if (good !== undefined && dead.length > 0) await takeBack(access, dead, good, target);
+}
+
+/**
+ * Clears away what an install left behind that never came to an end, before the creation of a release that the stack does not know.
+ *
+ * @throws NotRecoverable when the release is somebody's
+ */
+export async function recoverCreate({ access, records }: OpenedRecords, target: Target, now: Date): Promise<void> {
+    const newest = records.at(-1);
+    if (newest === undefined) return;
+    const { release, namespace, say } = target;
+    const record = decodeRecord(newest.secret);
+    const place = `${release} in namespace ${namespace}`;
+    const wasGood = records.some(({ status }) => status === "deployed" || status === "superseded");
+    if (newest.status !== "uninstalled" && (wasGood || !isOurs(record))) {
+        await refuseRunning(newest, record, target, now);
+        throw new NotRecoverable(
+            `there is a Helm release ${place} already (revision ${newest.revision}, ${newest.status}), and this stack does not know it. ` +
+                `To take it over: pulumi import kubernetes:helm.sh/v3:Release ${release} ${namespace}/${release}. ` +
+                `To be rid of it: helm uninstall ${release} --namespace ${namespace}`,
+        );
+    }
+    say(`an earlier install of ${place} never came to an end (revision ${newest.revision}, ${newest.status})`);
+    const left = records.flatMap(({ secret }) => ownedObjects(decodeRecord(secret)));
+    const deleted = await deleteOwned(access, left, target);
+    for (const stored of records) await deleteRecord(access, stored, target);
+    say(`what it left behind is deleted: ${[...deleted, "Helm's record"].join(", ")}`);
+}
+
+/** Statuses that Helm leaves behind only in the middle of something, and those that it does not upgrade from. */
+function isUnfinished(status: string): boolean {
+    return !["deployed", "failed", "superseded"].includes(status);
+}
+
+async function markFailed(access: ApiAccess, newest: StoredRecord, target: Target, now: Date): Promise<void> {
+    const { revision, status, secret } = newest;
+    await refuseRunning(newest, decodeRecord(secret), target, now);
+    const failed = withStatus(secret, "failed", `${status} until it was given up: its run has ended without a result`);
+    const path = `${recordsPath(target)}/${secret.metadata.name}`;
+    await ask(access, { method: "PUT", path, body: JSON.stringify({ apiVersion: "v1", kind: "Secret", ...failed }) });
+    target.say(`revision ${revision} was "${status}"; it is marked as failed`);
+}
+
+/**
+ * Whether the maker of an unfinished record may still be at work. One of this program's is not: whoever updates this stack holds
+ * its lock, and waits for Helm. Any other is given twice its time-out.
+ */
+async function refuseRunning(
+    newest: StoredRecord,
+    record: HelmRecord,
+    { timeoutSeconds, release, namespace }: Target,
+    now: Date,
+): Promise<void> {
+    if (!isPending(newest.status) && newest.status !== "uninstalling") return;
+    if (isOurs(record)) return;
+    const { createdAt = 0, modifiedAt = 0 } = newest.secret.metadata.labels;
+    const since = Math.max(Date.parse(record.deployedAt) || 0, Number(createdAt) * 1000, Number(modifiedAt) * 1000);
+    const until = since + 2 * Math.max(await timeoutSeconds(), HELM_TIMEOUT) * 1000;
+    if (now.getTime() >= until) return;
+    throw new NotRecoverable(
+        `revision ${newest.revision} of ${release} is "${newest.status}" since ${new Date(since).toISOString()}: ` +
+            `a helm that is not this program's may be at work, so nothing was changed. Wait until it has ended; ` +
+            `from ${new Date(until).toISOString()} on it counts as dead. If you know that it is: helm rollback ${release} --namespace ${namespace}`,
+    );
+}
+
+/** What dead revisions have done is undone: Helm's next upgrade starts from the good one and knows nothing of theirs. */
+async function takeBack(
+    access: ApiAccess,
+    dead: readonly StoredRecord[],
+    { revision, secret }: StoredRecord,
+    target: Target,
+): Promise<void> {
+    const good = new Map(ownedObjects(decodeRecord(secret)).map((object) => [identityOf(object), object]));
+    const pathOf = objectPaths(access, target.namespace, REQUEST_MS);
+    const restored: string[] = [];
+    const added: RenderedObject[] = [];
+    for (const stored of dead) {
+        for (const object of ownedObjects(decodeRecord(stored.secret))) {
+            const wanted = good.get(identityOf(object));
+            if (wanted === undefined) {
+                added.push(object);
+                continue;
+            }
+            const path = await pathOf(object);
+            const live = path === undefined ? undefined : await find(access, path);
+            if (path === undefined || live === undefined || !belongsTo(live, target)) continue;
+            const { contentType, patch } = patchFor(wanted, object, live, target);
+            if (Object.keys(patch).length === 0) continue;
+            await ask(access, { method: "PATCH", path, body: JSON.stringify(patch), contentType });
+            restored.push(nameOf(object));
+        }
+    }
+    const deleted = await deleteOwned(access, added, target);
+    if (restored.length > 0) target.say(`taken back to revision ${revision}: ${restored.join(", ")}`);
+    if (deleted.length > 0) target.say(`deleted, because revision ${revision} does not have it: ${deleted.join(", ")}`);
+}
+
+async function replaceLost(access: ApiAccess, target: Target, now: Date): Promise<void> {
+    const { release, namespace, say } = target;
+    const { status } = await request(access, { path: `/api/v1/namespaces/${namespace}`, timeoutMs: REQUEST_MS });
+    if (status === 404)
+        throw new NotRecoverable(
+            `the namespace ${namespace} is gone, with everything in it: \`pulumi refresh\` tells the stack, then \`pulumi up\` makes all of it again`,
+        );
+    const pathOf = objectPaths(access, namespace, REQUEST_MS);
+    const there = await Promise.all(
+        (await target.objects()).map(async (object): Promise<RenderedObject[]> => {
+            const path = isHook(object) ? undefined : await pathOf(object);
+            const live = path === undefined ? undefined : await find(access, path);
+            return live !== undefined && belongsTo(live, target) ? [object] : [];
+        }),
+    );
+    const record = newRecord(
+        target,
+        there.flat(),
+        "The record of this release was lost; this one takes its place",
+        now,
+    );
+    await ask(access, { method: "POST", path: recordsPath(target), body: JSON.stringify(record) });
+    say(
+        `Helm has no record of ${release} in namespace ${namespace} any more; ` +
+            `it gets one of what is there: ${there.flat().map(nameOf).join(", ") || "nothing"}`,
+    );
+}
+
+/** @returns the names of what was there and was deleted */
+async function deleteOwned(access: ApiAccess, objects: readonly RenderedObject[], target: Target): Promise<string[]> {
+    const pathOf = objectPaths(access, target.namespace, REQUEST_MS);
+    const deleted: { name: string; path: string }[] = [];
+    for (const object of objects) {
+        const path = await pathOf(object);
+        const live = path === undefined ? undefined : await find(access, path);
+        if (path === undefined || live === undefined || !belongsTo(live, target)) continue;
+        const body = JSON.stringify({ kind: "DeleteOptions", apiVersion: "v1", propagationPolicy: "Background" });
+        await ask(access, { method: "DELETE", path, body }, [404]);
+        deleted.push({ name: nameOf(object), path });
+    }
+    const until = Date.now() + GONE_MS;
+    for (const { name, path } of deleted) {
+        // An object that is about to go away must not be taken over by the install.
+        while ((await find(access, path)) !== undefined) {
+            if (Date.now() > until)
+                throw new NotRecoverable(`${name} was deleted, but is still there: something holds it back`);
+            await sleep(250);
+        }
+    }
+    return deleted.map(({ name }) => name);
+}
+
+async function deleteRecord(access: ApiAccess, { secret }: StoredRecord, target: Target): Promise<void> {
+    await ask(access, { method: "DELETE", path: `${recordsPath(target)}/${secret.metadata.name}` }, [404]);
+}
+
+/** The objects of a record that Helm marks as the release's; hooks are nobody's, and kept ones outlive it. */
+function ownedObjects({ objects }: HelmRecord): RenderedObject[] {
+    return objects.filter(
+        (object) => !isHook(object) && object.metadata.annotations?.["helm.sh/resource-policy"] !== "keep",
+    );
+}
+
+function nameOf({ kind, metadata }: RenderedObject): string {
+    return `${kind}/${metadata.name}`;
+}
+
+function recordsPath({ namespace }: Target): string {
+    return `/api/v1/namespaces/${namespace}/secrets`;
+}
+
+async function find(access: ApiAccess, path: string): Promise<Fields | undefined> {
+    const { status, body } = await ask(access, { path }, [404]);
+    return status === 404 ? undefined : (JSON.parse(body) as Fields);
+}
+
+/** Asks and takes nothing but success, or one of the statuses that are fine, too. */
+async function ask(
+    access: ApiAccess,
+    asked: Omit<ApiRequest, "timeoutMs">,
+    fine: readonly number[] = [],
+): Promise<ApiAnswer> {
+    const answer = await request(access, { ...asked, timeoutMs: REQUEST_MS });
+    if ((answer.status >= 200 && answer.status < 300) || fine.includes(answer.status)) return answer;
+    throw new NotRecoverable(
+        `${asked.method ?? "GET"} ${asked.path}: the API server answers ${answer.status}: ${messageOf(answer.body)}`,
+    );
+}
+
+/** The API server's own words, which stand in a `Status` object. */
+function messageOf(body: string): string {
+    try {
+        const { message } = JSON.parse(body) as { message?: unknown };
+        return typeof message === "string" ? message : "";
+    } catch {
+        return "";
+    }
+}
