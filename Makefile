@@ -1,6 +1,6 @@
 # The commands of the README. Everything else is `npx --no ml-api --help`.
 .POSIX:
-.PHONY: up down test test-fast scan clean-cache help
+.PHONY: up down test test-all test-fast bench scan clean-cache help
 
 # The Node of the checkout first: the packages want a newer one than many machines have.
 ML_API = PATH="$$PWD/node_modules/.bin:$$PATH" ./cli/ml-api.js
@@ -9,8 +9,10 @@ RUN_TESTS = PATH="$$PWD/node_modules/.bin:$$PATH" node --require ts-node/registe
 help:
 	@echo "make up           a cluster on this machine, the sample API on it, and one prediction"
 	@echo "make test         every check and test, as CI runs them"
+	@echo "make test-all     the same, and the tests that take minutes each"
 	@echo "make test-fast    type check, lint and unit tests"
 	@echo "make scan         scanners over everything that the chart renders to"
+	@echo "make bench        what a preview costs, beside other programs"
 	@echo "make down         remove the cluster and its Pulumi state"
 	@echo "make clean-cache  remove the tools that were built or downloaded"
 
@@ -23,8 +25,14 @@ down: node_modules/.package-lock.json
 test: node_modules/.package-lock.json
 	@$(RUN_TESTS)
 
+test-all: node_modules/.package-lock.json
+	@ML_API_TEST_ALL=1 $(RUN_TESTS)
+
 test-fast: node_modules/.package-lock.json
 	@$(RUN_TESTS) types lint layout unit
+
+bench: node_modules/.package-lock.json
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node --require ts-node/register/transpile-only bench/preview.ts
 
 scan: node_modules/.package-lock.json
 	@$(RUN_TESTS) scan

@@ -1,5 +1,6 @@
-// First, so that it loads the others.
+// First, so that they are there for all others.
 import "./components/load-typescript";
+import "./components/debug-messages";
 import * as pulumi from "@pulumi/pulumi";
 import { findCluster } from "./components/config/cluster";
 import { reportSettings } from "./components/config/report";

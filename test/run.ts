@@ -4,7 +4,7 @@
  * that no test meets the cluster of `make up`.
  *
  * The last suite waits for pods and deploys most of the time; with others it runs beside them, and is shown after them.
- * SPEC=FILE narrows a suite to one file.
+ * SPEC=FILE narrows a suite to one file. ML_API_TEST_ALL=1 (`make test-all`) adds the files that would make a run too long.
  *
  * node --require ts-node/register/transpile-only test/run.ts [SUITE…]     (all suites without a name)
  */
@@ -47,6 +47,8 @@ const suites: Readonly<Record<string, (surroundings: Surroundings) => Promise<vo
     cluster: async (here) => mocha("cluster", "test/cluster/**/*.test.ts", await here.cluster(), here),
 };
 const BESIDE = "cluster";
+/** Each takes minutes and tests one room through and through; `make test` runs it in substance with its neighbours. */
+const ONLY_IN_ALL = ["push", "edits", "live"].map((name) => `test/cluster/${name}.test.ts`);
 
 async function main(): Promise<void> {
     const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
@@ -96,6 +98,9 @@ async function mocha(suite: string, spec: string, env: Environment, here: Surrou
         suite === "unit" ? "10000" : "300000",
         "--spec",
         process.env["SPEC"] ?? spec,
+        ...(process.env["ML_API_TEST_ALL"] === "1" || process.env["SPEC"] !== undefined
+            ? []
+            : ONLY_IN_ALL.flatMap((file) => ["--ignore", file])),
     ];
     const { code, seconds, output } = await run(suite, bin("mocha"), args, env, here);
     const count = (word: string) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);

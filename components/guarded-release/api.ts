@@ -1,5 +1,6 @@
 import { request as plainRequest, type ClientRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { type Agent, request as secureRequest } from "node:https";
+import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectSecurely } from "node:tls";
 import type { ApiAccess } from "../config/kubeconfig";
@@ -54,14 +55,17 @@ export async function request(access: ApiAccess, asked: ApiRequest): Promise<Api
         rejectUnauthorized: access.insecure !== true,
         ...(access.serverName === undefined ? {} : { servername: access.serverName }),
     };
-    const options: RequestOptions = { method: asked.method ?? "GET", headers, agent: false, signal };
+    const options: RequestOptions = { method: asked.method ?? "GET", headers, signal };
     const answer = (client: ClientRequest) => answerTo(client, asked);
-    if (url.protocol === "http:") return answer(plainRequest(url, options));
+    if (url.protocol === "http:") return answer(plainRequest(url, { ...options, agent: false }));
     if (access.proxy === undefined)
         return answer(secureRequest(url, { ...options, agent: asked.agent ?? false, ...security }));
     const socket = await tunnel(access.proxy, url, signal);
-    const createConnection = (): Duplex =>
-        connectSecurely({ socket, host: url.hostname, servername: url.hostname, ...security });
+    const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+    // An address is no server name in TLS.
+    const servername = isIP(host) === 0 ? { servername: host } : {};
+    const createConnection = (): Duplex => connectSecurely({ socket, host, ...servername, ...security });
+    // Without a word about an agent, or Node would make a connection of its own.
     return answer(plainRequest({ ...options, host: url.hostname, path: url.pathname + url.search, createConnection }));
 }
 
@@ -93,7 +97,11 @@ function warningText(header: string): string {
 }
 
 function tunnel(proxy: string, target: URL, signal: AbortSignal): Promise<Duplex> {
-    const { hostname, port, username, password } = new URL(proxy);
+    const { protocol, hostname, port, username, password } = new URL(proxy);
+    if (protocol !== "http:")
+        return Promise.reject(
+            new Error(`the proxy ${hostname} speaks ${protocol.slice(0, -1)}, and only http is known here`),
+        );
     const authority = `${target.hostname}:${target.port === "" ? "443" : target.port}`;
     const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString(
         "base64",

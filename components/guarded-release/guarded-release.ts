@@ -9,7 +9,7 @@ import { liveOptions } from "./live-options";
 import { findAnnotation, render, type RenderedObject } from "./render";
 import { byName, RenderedObjects } from "./rendered-objects";
 import { findRepair, type Repair } from "./repair";
-import { refuseUnsafe, type Safety, safetyOf, warningText } from "./safety";
+import { refuseUnsafe, safetyOf, warningText } from "./safety";
 import { liveSummary } from "./summary";
 
 export interface GuardedReleaseArgs {
@@ -100,20 +100,23 @@ export class GuardedRelease extends pulumi.ComponentResource {
                 }),
             },
         );
-        const { live } = args;
-        if (live !== undefined && pulumi.runtime.isDryRun()) {
-            this.objects.apply(async (objects) => {
-                const text = liveSummary(await live.answer, objects);
-                if (text !== undefined) void pulumi.log.info(text, release);
+        // A message on a resource comes when the resource does: in an update that would be too late, and after a refusal never, with
+        // all later messages waiting behind it.
+        if (pulumi.runtime.isDryRun()) {
+            pulumi.all([this.objects, release.urn]).apply(async ([objects]) => {
+                const summary = args.live === undefined ? undefined : liveSummary(await args.live.answer, objects);
+                if (summary !== undefined) void pulumi.log.info(summary, release);
+                const { problems, notChecked } = await safety;
+                const warnings = warningText(problems);
+                if (warnings !== undefined) void pulumi.log.warn(warnings, release);
+                if (notChecked !== undefined) void pulumi.log.info(notChecked, release);
+            });
+        } else {
+            this.objects.apply(async () => {
+                const warnings = warningText((await safety).problems);
+                if (warnings !== undefined) void pulumi.log.warn(warnings);
             });
         }
-        safety.then(
-            (found) => {
-                tell(found, release);
-            },
-            // Whoever waits for the render tells of its failure.
-            () => undefined,
-        );
         const released = pulumi.all([this.objects, release.urn]).apply(([objects]) => byName(objects));
         // There is nothing to protect in it, and a refused destroy should name what is.
         new RenderedObjects(name, released, { parent: this, protect: false });
@@ -145,12 +148,4 @@ function findRepairOf(
     // Whoever waits for the render tells of its failure.
     found.catch(() => undefined);
     return found;
-}
-
-/** Says what does not stop the change; what does is said by the refusal. */
-function tell({ problems, notChecked }: Safety, release: Release): void {
-    if (problems.some(({ blocking }) => blocking)) return;
-    const text = warningText(problems);
-    if (text !== undefined) void pulumi.log.warn(text, release);
-    if (notChecked !== undefined && pulumi.runtime.isDryRun()) void pulumi.log.info(notChecked, release);
 }

@@ -42,7 +42,10 @@ export async function recoverUpdate({ access, records }: OpenedRecords, target: 
     if (newest === undefined) return replaceLost(access, target, now);
     if (isUnfinished(newest.status)) await markFailed(access, newest, target, now);
     const good = records.filter(({ status }) => status === "deployed").at(-1);
-    const dead = good === undefined ? [] : records.filter(({ revision }) => revision > good.revision);
+    const dead =
+        good === undefined
+            ? []
+            : records.filter(({ revision, status }) => revision > good.revision && status !== "superseded");
     if (good !== undefined && dead.length > 0) await takeBack(access, dead, good, target);
 }
 

@@ -61,10 +61,10 @@ export class UnsafeUpgrade extends InputError {
     }
 }
 
-/** The problems that do not stop an upgrade, as one block of text; undefined when there are none. */
+/** The problems of an upgrade that nothing stops, as one block of text; undefined when there are none. */
 export function warningText(problems: readonly SafetyProblem[]): string | undefined {
-    const warnings = problems.filter(({ blocking }) => !blocking);
-    return warnings.length === 0 ? undefined : new InputError("upgrade safety", warnings.map(asProblem)).message;
+    if (problems.length === 0 || problems.some(({ blocking }) => blocking)) return undefined;
+    return new InputError("upgrade safety", problems.map(asProblem)).message;
 }
 
 /** @throws UnsafeUpgrade with every problem when one of them stops the upgrade */

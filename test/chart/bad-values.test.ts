@@ -9,11 +9,13 @@ import {
     isOpen,
     lastOf,
     leafKeys,
+    misprint,
     nameOf,
     names,
     placesOf,
     scalarsIn,
     shown,
+    valueAt,
     type Example,
     type Key,
     type Place,
@@ -30,12 +32,12 @@ const tricky = (
 /** Forms that are nearly right, and letters that are seldom seen: a matter of the key's schema. */
 const nearly = [
     ..."NaN .nan .5 Infinity -0 0.0000001 99999999999999999999 512mb 1.5.5Gi 1,5Gi 0Gi -1Gi 1Pi 1e3Mi 65536".split(" "),
-    ..."8080/tcp sha256:abc 日本語 \u{1F600} -- .. / // {{ ${X} `id` \" *a !x > \\ <b>& \u0007\u2028".split(" "),
+    ...'8080/tcp sha256:abc 日本語 \u{1F600} -- .. / // {{ ${X} `id` " *a !x > \\ <b>& \u0007\u2028'.split(" "),
     ...["1 Gi", " ", "a\r\nb", "tab\there", "a".repeat(64), "a".repeat(254), "a".repeat(5000)],
     ...[`sha256:${"a".repeat(63)}`, `sha256:${"A".repeat(64)}`, `sha512:${"a".repeat(64)}`],
 ];
 const words = [...tricky, ...nearly];
-const numbers = [-1, 0, 0.5, 1, 65535, 65536, 1_000_000, 1_048_577, 10_000_001, 2 ** 31, 2 ** 53, 1e21, -(2 ** 31)];
+const numbers = [-1, 0, 0.5, 3, 65535, 65536, 1_000_000, 1_048_577, 10_000_001, 2 ** 31, 2 ** 53, 1e21, -(2 ** 31)];
 const bad: readonly Value[] = [...words, ...numbers, true, false, [], ["x"], {}, { x: 1 }];
 
 /** For the objects that Kubernetes describes and no schema checks: their lists and maps as something else. */
@@ -54,8 +56,10 @@ const malformed: readonly Value[] = [
     ),
 ];
 
-/** Keys whose value is used, but is not itself in a manifest, and what is made of it. */
-const derived: Readonly<Record<string, string>> = {};
+/** Keys whose value is not itself in a manifest, and what is made of it. */
+const derived: Readonly<Record<string, string>> = {
+    "model.loadBudgetSeconds": "rounded up to whole periods of the start-up probe",
+};
 
 /** The value as a manifest may hold it: as it is, after $ was doubled against expansion, or inside of JSON. */
 function carries(scalars: readonly string[], value: string | number): boolean {
@@ -71,6 +75,19 @@ function carries(scalars: readonly string[], value: string | number): boolean {
     ];
     const wanted = [...forms, ...forms.map((form) => form.replaceAll("$", "$$$$"))];
     return scalars.some((scalar) => wanted.some((form) => scalar.includes(form)));
+}
+
+/** The scalars of one render that another one does not have, or not as often. */
+function newScalars(before: string, after: string): string[] {
+    const left = new Map<string, number>();
+    for (const scalar of scalarsIn(before)) {
+        left.set(scalar, (left.get(scalar) ?? 0) + 1);
+    }
+    return scalarsIn(after).filter((scalar) => {
+        const count = left.get(scalar) ?? 0;
+        left.set(scalar, count - 1);
+        return count <= 0;
+    });
 }
 
 interface Case {
@@ -116,12 +133,12 @@ describe(`chart: bad values (${leafKeys.length} keys)`, function () {
         });
 
     it("is judged by Helm's validator as it is in this process", () => {
-        // Everything that is accepted here, and every fourth value that is not.
+        // Everything that is accepted here, and every tenth value that is not.
         const asked = cases.filter((_, index) => {
             const outcome = found[index];
-            return index % 4 === 0 || !(outcome?.kind === "refused" && outcome.by === "schema");
+            return index % 10 === 0 || !(outcome?.kind === "refused" && outcome.by === "schema");
         });
-        expect(asked.length).to.be.at.least(3_000);
+        expect(asked.length).to.be.at.least(1_500);
         schemaErrors(asked.map(({ values }) => values)).forEach((errors, index) => {
             const one = asked[index] as Case;
             expect(errors.length > 0, describeCase(one)).to.equal(errorsOf(one.values).length > 0);
@@ -144,20 +161,24 @@ describe(`chart: bad values (${leafKeys.length} keys)`, function () {
         expect(nameless.map(({ one, outcome }) => [describeCase(one), outcome])).to.deep.equal([]);
     });
 
-    it("otherwise renders exactly the value", () => {
+    it("otherwise renders exactly the value", async () => {
+        const originals = await outcomes(examples.map(({ values }) => values));
+        const original = new Map(
+            originals.map((one, index) => [examples[index], one.kind === "rendered" ? one.manifests : ""]),
+        );
         const rendered = of("rendered").filter(
-            ({ one }) =>
-                (typeof one.value === "string" && one.value.trim() !== "") ||
-                (typeof one.value === "number" && one.value !== 0),
+            ({ one: { value, place } }) =>
+                ((typeof value === "string" && value !== "") || (typeof value === "number" && value !== 0)) &&
+                valueAt(place.example.full, place.path) !== value,
         );
-        expect(rendered.length).to.be.at.least(300);
-        const lost = rendered.filter(
-            ({ one, outcome }) =>
-                outcome.kind === "rendered" && !carries(scalarsIn(outcome.manifests), one.value as string | number),
-        );
-        expect(
-            lost.filter(({ one }) => !(nameOf(one.key) in derived)).map(({ one }) => describeCase(one)),
-        ).to.deep.equal([]);
+        expect(rendered.length).to.be.at.least(500);
+        const lost = rendered.filter(({ one, outcome }) => {
+            const after = outcome.kind === "rendered" ? outcome.manifests : "";
+            const found = newScalars(original.get(one.place.example) ?? "", after);
+            return !carries(found, one.value as string | number);
+        });
+        const isDerived = ({ one }: { one: Case }): boolean => nameOf(one.key) in derived;
+        expect(lost.filter((one) => !isDerived(one)).map(({ one }) => describeCase(one))).to.deep.equal([]);
         const stale = Object.keys(derived).filter((name) => !lost.some(({ one }) => nameOf(one.key) === name));
         expect(stale, "declared as derived, but rendered").to.deep.equal([]);
     });
@@ -242,7 +263,9 @@ describe("chart: random valid values", function () {
             const what = `seed ${seed}: ${samples[index]?.what ?? ""}`;
             counts[outcome.kind]++;
             if (outcome.kind === "rendered") {
-                expect(outcome.manifests, what).not.to.match(/<no value>|<nil>|%!|\de\+\d/);
+                // A value may have such signs of its own.
+                const printed = misprint.test(JSON.stringify(samples[index]?.values)) ? "" : outcome.manifests;
+                expect(printed, what).not.to.match(misprint);
             } else {
                 expect(outcome.kind, `${what}\n${outcome.message}`).to.equal("refused");
                 expect(outcome.kind === "refused" && outcome.by, `${what}\n${outcome.message}`).to.equal("rule");

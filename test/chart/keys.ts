@@ -143,6 +143,8 @@ export const examples: readonly Example[] = [
     ),
 ];
 
+const lengths = new Map(examples.map((one) => [one, JSON.stringify(one.own).length]));
+
 function example(name: string, base: Values, own: Values): Example {
     const values = merged(base, own);
     return { name, values, own, full: withDefaults(values) };
@@ -177,10 +179,8 @@ export function placesOf({ path }: Pick<Key, "path">): Place[] {
             return { place: { example, path: real }, rank: sets ? 0 : near ? 1 : section in example.own ? 2 : 3 };
         }),
     );
-    const length = (place: Place): number => JSON.stringify(place.example.own).length;
-    return ranked
-        .sort((one, other) => one.rank - other.rank || length(one.place) - length(other.place))
-        .map(({ place }) => place);
+    const length = ({ place }: { place: Place }): number => lengths.get(place.example) ?? 0;
+    return ranked.sort((one, other) => one.rank - other.rank || length(one) - length(other)).map(({ place }) => place);
 }
 
 /** The paths of an example for one path with entries; none where the example has no entry there. */
@@ -305,6 +305,9 @@ function hasWord(message: string, word: string): boolean {
         .slice(1)
         .some((after) => !/^[A-Za-z0-9_]/.test(after));
 }
+
+/** Marks of a value that was printed although there was none, or as another one than it was. */
+export const misprint = /<no value>|<nil>|%!|: map\[|\de\+\d/;
 
 const parsed = new Map<string, readonly string[]>();
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { merged, outcome, outcomes, render, smallest, type Outcome, type Value, type Values } from "./helm";
-import { changed, examples, keys, names, placesOf, sectionKeys, shown, type Key, type Place } from "./keys";
+import { changed, examples, keys, misprint, names, placesOf, sectionKeys, shown, type Key, type Place } from "./keys";
 
 interface Case {
     readonly what: string;
@@ -18,9 +18,6 @@ const setTo = (key: Key, place: Place, value: Value): Case => ({
     place,
     values: changed(place, value),
 });
-
-/** Marks of a value that was printed although there was none, or as another one than it was. */
-const misprint = /<no value>|<nil>|%!|: map\[|\de\+\d/;
 
 /** What is wrong with an outcome: a crash, a misprint, or a refusal that does not name its key. */
 function fault({ what, key, place }: Case, one: Outcome | undefined): string[] {

@@ -49,7 +49,7 @@ describe("a live release that is not what the stack left behind", function () {
         const edited = succeeded(await preview()).text;
         checkout.edit("chart/environment/dev/values-dev.yaml", "replicas: 2", "replicas: 1");
         expect(edited).to.match(
-            /compared with the live release \(revision 1\): 1 object changes: Deployment\/mf-demo .*spec\.replicas 1 → 2/,
+            /compared with the live release \(revision 1\): \d objects? changes?: Deployment\/mf-demo .*spec\.replicas 1 → 2/,
         );
         expect(edited).not.to.contain("warning");
     });

@@ -11,10 +11,10 @@ export interface ServerLine {
     readonly cert: string;
 }
 
-/** What any other path answers: the models that were asked for, in turn, and the bytes of models sent. After /go none waits at half. */
+/** What any other path answers. After /go none waits at half. */
 export interface Told {
+    /** The models that were asked for, in turn. */
     readonly asked: readonly string[];
-    readonly sent: number;
 }
 
 async function main(address: string, file: string): Promise<void> {
@@ -34,7 +34,7 @@ async function main(address: string, file: string): Promise<void> {
         if (name in behaviours) return behaviours[name]?.(request, response, send);
         waits &&= name !== "go";
         const asked = server.asked.map(({ path }) => path).filter((path) => path.endsWith(".tar"));
-        response.end(JSON.stringify({ asked, sent: server.sent } satisfies Told));
+        response.end(JSON.stringify({ asked } satisfies Told));
     };
     const { url, cert } = server;
     process.stdout.write(`${JSON.stringify({ url, cert } satisfies ServerLine)}\n`);

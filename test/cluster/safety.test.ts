@@ -544,8 +544,9 @@ describe("upgrade safety with a server", function () {
         });
 
         it("stops what the server refuses, in our words, and nothing changes", async () => {
-            const objects = () =>
-                checkout.kubectl("-n", "mf-demo-dev", "get", "deployments,services,secrets", "-o", "yaml");
+            const fields = "{range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.spec} {.data}{end}";
+            const kinds = "deployments,services,networkpolicies,secrets";
+            const objects = () => checkout.kubectl("-n", "mf-demo-dev", "get", kinds, "-o", `jsonpath=${fields}`);
             const was = await objects();
             checkout.edit(
                 "chart/templates/_helpers.tpl",
@@ -555,15 +556,13 @@ describe("upgrade safety with a server", function () {
             for (const command of [["preview"], ["up", "--yes", "--skip-preview"]]) {
                 const { code, text } = await checkout.pulumi(...command, "--stack", "dev");
                 expect(code, text).not.to.equal(0);
-                expect(text, text).to.contain(
-                    [
-                        "upgrade safety: 1 problem",
-                        '  Deployment/mf-demo spec.selector: matchLabels["app.kubernetes.io/name"] ml-api → renamed: the field is immutable',
-                        "      → put it back, or give the object another name: Helm then makes a new one and removes the old one",
-                    ]
-                        .map((line) => `    ${line}`)
-                        .join("\n"),
-                );
+                const [, told = ""] = /\nDiagnostics:\n([\s\S]*?)\n\n/.exec(text) ?? [];
+                expect(told.trim().split("\n"), text).to.deep.equal([
+                    "pulumi:pulumi:Stack (ml-api-dev):",
+                    "    error: upgrade safety: 1 problem",
+                    '      Deployment/mf-demo spec.selector: matchLabels["app.kubernetes.io/name"] ml-api → renamed: the field is immutable',
+                    "          → put it back, or give the object another name: Helm then makes a new one and removes the old one",
+                ]);
                 expect(text).not.to.match(/^\s+at .*[:(]\d+:\d+\)?$/m);
             }
             expect(await objects()).to.equal(was);

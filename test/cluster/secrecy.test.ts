@@ -90,7 +90,7 @@ describe("a secret", function () {
             "--show-config",
             "--show-replacement-steps",
         ]);
-        await look("preview with logs", ["preview", "--logtostderr", "-v=9", "--logflow"]);
+        await look("preview with logs", ["preview", "--logtostderr", "-v=8", "--logflow"]);
         for (const form of [[], ["--markdown"], ["--json"]]) await lookAtDiff(form);
         await look("up", ["up", "--yes", "--diff"]);
         await look("up --json", ["up", "--yes", "--json"]);

@@ -1,7 +1,7 @@
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
-import type { RequestListener } from "node:http";
+import { createServer as createPlainServer, type RequestListener } from "node:http";
 import { expect } from "chai";
 import { digestOf } from "../../components/guarded-release/digest";
 import { askLive, type Live } from "../../components/guarded-release/live";
@@ -51,12 +51,17 @@ describe("the live side of a release", () => {
         return `https://127.0.0.1:${await listening(createSecureServer(options, answer))}`;
     }
 
-    function ask(server: string, user: object = { token: "t" }, env: NodeJS.ProcessEnv = {}): Promise<Live> {
+    function ask(
+        server: string,
+        user: object = { token: "t" },
+        env: NodeJS.ProcessEnv = {},
+        proxy?: string,
+    ): Promise<Live> {
         const ca = Buffer.from(authority.certificate).toString("base64");
         const config = {
             "current-context": "mine",
             contexts: [{ name: "mine", context: { cluster: "c", user: "u" } }],
-            clusters: [{ name: "c", cluster: { server, "certificate-authority-data": ca } }],
+            clusters: [{ name: "c", cluster: { server, "certificate-authority-data": ca, "proxy-url": proxy } }],
             users: [{ name: "u", user }],
         };
         const KUBECONFIG = place.file("config", JSON.stringify(config));
@@ -173,6 +178,26 @@ describe("the live side of a release", () => {
         ]);
         for (const why of all) expect(why).to.contain("does not answer within 2 s");
         expect(Date.now() - began).to.be.within(1900, 2600);
+    });
+
+    it("is asked through the proxy that the kubeconfig names", async () => {
+        const server = await api((request, response) => {
+            response.end(secretList(recordSecret({ revision: request.headers.authorization === "Bearer t" ? 1 : 9 })));
+        });
+        const asked: string[] = [];
+        const proxy = createPlainServer().on("connect", (request, socket: Socket) => {
+            asked.push(request.url ?? "");
+            const { hostname, port } = new URL(`http://${request.url ?? ""}`);
+            const onward = connect(Number(port), hostname, () => socket.write("HTTP/1.1 200 OK\r\n\r\n"));
+            socket.pipe(onward).pipe(socket);
+        });
+        const live = await ask(server, { token: "t" }, {}, `http://127.0.0.1:${await listening(proxy)}`);
+        if (live.kind === "silent") throw new Error(live.why);
+        expect(live.history).to.deep.equal([{ revision: 1, status: "deployed" }]);
+        expect(asked).to.deep.equal([new URL(server).host]);
+        expect(await silence(ask(server, { token: "t" }, {}, "socks5://127.0.0.1:1"))).to.contain(
+            "the proxy 127.0.0.1 speaks socks5, and only http is known here",
+        );
     });
 
     it("is silent without a kubeconfig, with one that only the provider reads, and where Helm keeps its records elsewhere", async () => {

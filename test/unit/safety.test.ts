@@ -420,6 +420,8 @@ describe("upgrade safety without a server", () => {
             refuseUnsafe({ problems: warnings, notChecked: undefined });
             expect(warningText(warnings)).to.match(/^upgrade safety: 1 problem\n {2}PersistentVolumeClaim\/demo: /);
             expect(warningText([])).to.equal(undefined);
+            // These are told by the refusal.
+            expect(warningText(problems)).to.equal(undefined);
         });
     });
 });
