@@ -263,7 +263,7 @@ export function alternatives({ schema }: Key, place: Place): Value[] {
 export function refusesBeside({ example, path }: Place): (name: string) => boolean {
     const values = structuredClone(example.full) as Record<string, Value>;
     const above = path.slice(0, -1);
-    // The one place that changes things in place: 100 000 copies of all values would take most of the sweep's time.
+    // The one place that changes things in place: tens of thousands of copies would take most of the sweep's time.
     const holder = (above.length === 0 ? values : valueAt(values, above)) as Record<string, Value>;
     const value = holder[lastOf(path)] ?? "x";
     const instancePath = above.map((name) => `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");

@@ -318,6 +318,7 @@ describe("a model that is not in the image, on the local node", function () {
             .split("\n")
             .map((line) => ({ seconds: Number(line.split(" ")[0]), what: line.split(" ").slice(1).join(" ") }));
         const first = lines.findIndex(({ what }) => what === "POST /predict 200");
+        expect(first, "a prediction that was answered").to.be.at.least(0);
         const before = lines.slice(0, first).map(({ what }) => what);
         expect(before).to.include("GET /health 200").and.to.include("POST /predict 503");
         const ready = pod.status.conditions?.find(({ type }) => type === "Ready");
