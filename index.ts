@@ -1,11 +1,9 @@
-// First, so that they are there for all others.
-import "./components/load-typescript";
-import "./components/debug-messages";
+import "./components/prelude";
 import * as pulumi from "@pulumi/pulumi";
 import { findCluster } from "./components/config/cluster";
 import { reportSettings } from "./components/config/report";
 import { loadSettings } from "./components/config/settings";
-import { watchLive } from "./components/guarded-release/live";
+import { watchLive } from "./components/guarded-release/live/live";
 import { MlApi } from "./components/ml-api/ml-api";
 
 const settings = loadSettings();

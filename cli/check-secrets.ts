@@ -5,8 +5,8 @@ import { readProject } from "../components/config/project-file";
 import { readStack } from "../components/config/stack";
 import { readStackFile, stackFileName, stackNames } from "../components/config/stack-file";
 import { leaves } from "../components/config/values";
-import { canonicalJson } from "../components/guarded-release/digest";
-import { redactedValue } from "../components/guarded-release/redaction";
+import { canonicalJson } from "../components/guarded-release/render/digest";
+import { redactedValue } from "../components/guarded-release/changes/redaction";
 import { git } from "./commit";
 
 /** Behind a value it says that it only looks like a secret. */

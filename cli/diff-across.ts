@@ -12,7 +12,7 @@ import type { Settings } from "../components/config/settings";
 import { readStack } from "../components/config/stack";
 import { stackNames } from "../components/config/stack-file";
 import { mergeValues, readValuesFile, type Value } from "../components/config/values";
-import { redactedValue } from "../components/guarded-release/redaction";
+import { redactedValue } from "../components/guarded-release/changes/redaction";
 import { inline, visible } from "./diff-lines";
 import { bounded, code, codeBlock, commentMarker } from "./diff-markdown";
 import { byEnvironment } from "./diff-report";

@@ -1,7 +1,7 @@
 import { structuredPatch } from "diff";
 import { stringify } from "yaml";
-import type { FieldChange, ObjectChange } from "../components/guarded-release/changes";
-import { pathText } from "../components/guarded-release/changes";
+import type { FieldChange, ObjectChange } from "../components/guarded-release/changes/changes";
+import { pathText } from "../components/guarded-release/changes/changes";
 import { isNoise, type StackDiff } from "./diff-report";
 
 /** One line of a diff. ` ` is what stays, shown around what changes. */

@@ -1,4 +1,4 @@
-import type { ObjectChange } from "../components/guarded-release/changes";
+import type { ObjectChange } from "../components/guarded-release/changes/changes";
 import { type Line, noiseLine, objectLines, tellingObjects, visible } from "./diff-lines";
 import { byEnvironment, countsOf, type DiffReport, problemText, restartsOf, type StackDiff } from "./diff-report";
 

@@ -1,6 +1,6 @@
-import type { FieldChange, ObjectChange } from "../components/guarded-release/changes";
-import { pathText } from "../components/guarded-release/changes";
-import type { SafetyProblem } from "../components/guarded-release/safety";
+import type { FieldChange, ObjectChange } from "../components/guarded-release/changes/changes";
+import { pathText } from "../components/guarded-release/changes/changes";
+import type { SafetyProblem } from "../components/guarded-release/safety/safety";
 
 /** What becomes of one stack, ready to be shown: without secrets. */
 export interface StackDiff {

@@ -21,7 +21,8 @@ const [major, minor] = process.versions.node.split(".").map(Number);
 if (major > 22 || (major === 22 && minor >= 19)) {
     // Whatever is started from here finds the same Node.
     process.env.PATH = `${bin}${path.delimiter}${process.env.PATH}`;
-    require("../components/load-typescript");
+    require("../components/prelude/load-typescript");
+    require("../components/prelude/without-npm");
     require("./main").main(process.argv.slice(2));
 } else {
     const own = path.join(bin, "node");

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
-import { byName } from "../components/guarded-release/rendered-objects";
+import { byName } from "../components/guarded-release/render/rendered-objects";
 import { checkoutRoot } from "../local/paths";
 import { ensureHelm, type RenderedStack, renderStack } from "./rendered-stack";
 import { findStack } from "./stacks";

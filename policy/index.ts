@@ -1,5 +1,5 @@
 import { PolicyPack, type ResourceValidationArgs, type ResourceValidationPolicy } from "@pulumi/policy";
-import type { RenderedObject } from "../components/guarded-release/render";
+import type { RenderedObject } from "../components/guarded-release/render/render";
 import { evaluate, levelOf, readSettings } from "./evaluate";
 import { type ReleaseInputs, type Rule, RULES, type Subject } from "./rules";
 

@@ -1,5 +1,5 @@
-import { redactedValue, SECRET } from "../components/guarded-release/redaction";
-import type { RenderedObject } from "../components/guarded-release/render";
+import { redactedValue, SECRET } from "../components/guarded-release/changes/redaction";
+import type { RenderedObject } from "../components/guarded-release/render/render";
 import type { Values } from "../components/config/values";
 
 /** mandatory stops a deploy, advisory warns. */

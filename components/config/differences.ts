@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
-import { canonicalJson } from "../guarded-release/digest";
+import { canonicalJson } from "../guarded-release/render/digest";
 import { didYouMean } from "./nearest";
 import { InputError, type Problem } from "./problem";
 import { isValues, leaves, type Value, type Values } from "./values";

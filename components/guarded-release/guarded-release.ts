@@ -2,15 +2,15 @@ import { Release } from "@pulumi/kubernetes/helm/v3/release";
 import { version as providerVersion } from "@pulumi/kubernetes/package.json";
 import * as pulumi from "@pulumi/pulumi";
 import { mergeValues, type Values } from "../config/values";
-import { digestOf } from "./digest";
-import type { Origin } from "./explain";
-import type { LiveSide } from "./live";
+import { digestOf } from "./render/digest";
+import type { Origin } from "./render/explain";
+import type { LiveSide } from "./live/live";
 import { liveOptions } from "./live-options";
-import { findAnnotation, render, type RenderedObject } from "./render";
-import { byName, RenderedObjects } from "./rendered-objects";
-import { findRepair, type Repair } from "./repair";
-import { refuseUnsafe, safetyOf, warningText } from "./safety";
-import { liveSummary } from "./summary";
+import { findAnnotation, render, type RenderedObject } from "./render/render";
+import { byName, RenderedObjects } from "./render/rendered-objects";
+import { findRepair, type Repair } from "./recover/repair";
+import { refuseUnsafe, safetyOf, warningText } from "./safety/safety";
+import { liveSummary } from "./changes/summary";
 
 export interface GuardedReleaseArgs {
     /** Chart folder, relative to the project's root (an absolute path would differ on every machine). */

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Cluster } from "../config/cluster";
 import type { Places, Values } from "../config/values";
 import { GuardedRelease } from "../guarded-release/guarded-release";
-import type { LiveSide } from "../guarded-release/live";
+import type { LiveSide } from "../guarded-release/live/live";
 import { createApiKey } from "./api-key";
 import { accessCommand, imageOf, logsCommand, urlOf } from "./outputs";
 import { keySecretOf, releaseValues } from "./values";

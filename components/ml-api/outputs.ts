@@ -1,5 +1,5 @@
 import { isValues, type Values } from "../config/values";
-import type { RenderedObject } from "../guarded-release/render";
+import type { RenderedObject } from "../guarded-release/render/render";
 
 /** Where an API runs, as far as the commands that people type need it. */
 export interface Where {

@@ -1,4 +1,4 @@
-import { connectionProblem, request } from "../../components/guarded-release/api";
+import { connectionProblem, request } from "../../components/guarded-release/live/api";
 import type { Cluster, ClusterContext, ClusterInfo, ClusterStatus } from "./cluster";
 import { ClusterProblem, readTarget, type KubeconfigTarget } from "./kubeconfig";
 

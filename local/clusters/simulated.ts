@@ -13,7 +13,7 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import type { ApiAccess } from "../../components/config/kubeconfig";
-import { request } from "../../components/guarded-release/api";
+import { request } from "../../components/guarded-release/live/api";
 import { isRecord, privateFolder, readJson, writePrivate } from "../files";
 import { withLock } from "../lock";
 import { freePorts as findFreePorts, isFree } from "../ports";

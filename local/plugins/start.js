@@ -14,10 +14,10 @@ if (major < 22 || (major === 22 && minor < 19)) {
     process.exit(1);
 }
 
-const { compileCache } = require("../../components/load-typescript");
+const { programCompileCache } = require("../../components/prelude/load-typescript");
 
 const plugins = {
-    "language-nodejs": () => require("./language-host").main(process.argv.slice(3), compileCache),
+    "language-nodejs": () => require("./language-host").main(process.argv.slice(3), programCompileCache),
     "resource-random": () => require("./random").main(process.argv.slice(3)),
     "resource-kubernetes": () => require("./kubernetes/provider").main(process.argv.slice(3)),
 };

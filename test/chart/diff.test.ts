@@ -9,8 +9,8 @@ import { findCommit } from "../../cli/commit";
 import { compareWithCommit } from "../../cli/diff-compare";
 import type { StackDiff } from "../../cli/diff-report";
 import { renderStack } from "../../cli/rendered-stack";
-import { digestOf } from "../../components/guarded-release/digest";
-import { KUBE_VERSION, type RenderedObject } from "../../components/guarded-release/render";
+import { digestOf } from "../../components/guarded-release/render/digest";
+import { KUBE_VERSION, type RenderedObject } from "../../components/guarded-release/render/render";
 import { ProjectFolder } from "../unit/project-folder";
 
 const ROOT = path.join(__dirname, "..", "..");

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { leaves, parseValues } from "../../components/config/values";
-import { explain } from "../../components/guarded-release/explain";
+import { explain } from "../../components/guarded-release/render/explain";
 import { chartFolder, defaultValues, isMap, merged, refusal, smallest, type Values, withChartCopy } from "./helm";
 
 /** The problems that are told of values which the chart refuses, as `place: what → fix`. */

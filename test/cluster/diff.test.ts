@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { compareWithCluster } from "../../cli/diff-compare";
 import type { StackDiff } from "../../cli/diff-report";
 import { renderStack } from "../../cli/rendered-stack";
-import { canonicalJson } from "../../components/guarded-release/digest";
+import { canonicalJson } from "../../components/guarded-release/render/digest";
 import { Checkout, succeeded } from "./checkout";
 
 const ROOT = path.join(__dirname, "..", "..");

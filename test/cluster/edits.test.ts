@@ -2,10 +2,10 @@ import { expect } from "chai";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { renderStack } from "../../cli/rendered-stack";
-import { changesBetween } from "../../components/guarded-release/changes";
-import { canonicalJson, digestOf } from "../../components/guarded-release/digest";
-import { objectsIn } from "../../components/guarded-release/manifest";
-import type { RenderedObject } from "../../components/guarded-release/render";
+import { changesBetween } from "../../components/guarded-release/changes/changes";
+import { canonicalJson, digestOf } from "../../components/guarded-release/render/digest";
+import { objectsIn } from "../../components/guarded-release/render/manifest";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
 import { Checkout, succeeded } from "./checkout";
 
 const VALUES = "chart/environment/dev/values-dev.yaml";

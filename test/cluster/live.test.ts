@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect } from "chai";
-import { digestOf } from "../../components/guarded-release/digest";
-import { objectsIn } from "../../components/guarded-release/manifest";
+import { digestOf } from "../../components/guarded-release/render/digest";
+import { objectsIn } from "../../components/guarded-release/render/manifest";
 import { killAll } from "../../local/processes";
 import { Checkout, type Ended, succeeded } from "./checkout";
 

@@ -6,9 +6,9 @@ import {
     fieldChanges,
     identityKey,
     pathText,
-} from "../../components/guarded-release/changes";
-import { canonicalJson, digestOf } from "../../components/guarded-release/digest";
-import type { RenderedObject } from "../../components/guarded-release/render";
+} from "../../components/guarded-release/changes/changes";
+import { canonicalJson, digestOf } from "../../components/guarded-release/render/digest";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
 
 const object = (kind: string, name: string, more: object = {}): RenderedObject => ({
     apiVersion: "v1",

@@ -5,9 +5,9 @@ import * as path from "node:path";
 import { commentMarker, reportMarkdown } from "../../cli/diff-markdown";
 import { type DiffReport, exitCodeOf, reportJson, type StackDiff } from "../../cli/diff-report";
 import { reportText } from "../../cli/diff-terminal";
-import { changesBetween, type ObjectChange, redactedObject } from "../../components/guarded-release/changes";
-import type { RenderedObject } from "../../components/guarded-release/render";
-import type { SafetyProblem } from "../../components/guarded-release/safety";
+import { changesBetween, type ObjectChange, redactedObject } from "../../components/guarded-release/changes/changes";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
+import type { SafetyProblem } from "../../components/guarded-release/safety/safety";
 import { expectGolden } from "../chart/golden";
 
 const GOLDEN = path.join(__dirname, "golden", "diff");

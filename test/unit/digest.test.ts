@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { canonicalJson, digestOf } from "../../components/guarded-release/digest";
-import type { RenderedObject } from "../../components/guarded-release/render";
-import { byName } from "../../components/guarded-release/rendered-objects";
+import { canonicalJson, digestOf } from "../../components/guarded-release/render/digest";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
+import { byName } from "../../components/guarded-release/render/rendered-objects";
 
 const object = (kind: string, name: string, more: object = {}): RenderedObject => ({
     apiVersion: "v1",

@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect } from "chai";
-import { podQuotaFaults, type Rollout } from "../../components/guarded-release/pod-quota";
-import type { RenderedObject } from "../../components/guarded-release/render";
-import { askServer, safetyOf, type ServerAnswer, upgradeSafety } from "../../components/guarded-release/safety";
+import { podQuotaFaults, type Rollout } from "../../components/guarded-release/safety/pod-quota";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
+import { askServer, safetyOf, type ServerAnswer, upgradeSafety } from "../../components/guarded-release/safety/safety";
 
 interface Reply {
     readonly status: number;

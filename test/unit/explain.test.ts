@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parseValues } from "../../components/config/values";
-import { explain } from "../../components/guarded-release/explain";
+import { explain } from "../../components/guarded-release/render/explain";
 
 const VALUES = `environment: dev
 image:

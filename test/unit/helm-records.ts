@@ -1,8 +1,8 @@
 import { gzipSync } from "node:zlib";
 import type { Values } from "../../components/config/values";
-import { digestOf } from "../../components/guarded-release/digest";
-import type { RecordSecret } from "../../components/guarded-release/record";
-import { objectsIn } from "../../components/guarded-release/manifest";
+import { digestOf } from "../../components/guarded-release/render/digest";
+import type { RecordSecret } from "../../components/guarded-release/live/record";
+import { objectsIn } from "../../components/guarded-release/render/manifest";
 
 /** What a test says about one revision; the rest is filled in. */
 export interface Planted {

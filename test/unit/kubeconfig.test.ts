@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { type ApiAccess, openAccess } from "../../components/config/kubeconfig";
-import { request } from "../../components/guarded-release/api";
+import { request } from "../../components/guarded-release/live/api";
 import { fakeOrigin, type FakeOrigin, type Scratch, scratch } from "./local-fakes";
 
 describe("what a kubeconfig gives for a request", () => {

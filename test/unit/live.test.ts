@@ -3,16 +3,16 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { gzipSync } from "node:zlib";
 import { createServer as createPlainServer, type RequestListener } from "node:http";
 import { expect } from "chai";
-import { digestOf } from "../../components/guarded-release/digest";
-import { askLive, type Live } from "../../components/guarded-release/live";
+import { digestOf } from "../../components/guarded-release/render/digest";
+import { askLive, type Live } from "../../components/guarded-release/live/live";
 import {
     decodeRecord,
     newRecord,
     type RecordSecret,
     recordsIn,
     withStatus,
-} from "../../components/guarded-release/record";
-import { isOurs } from "../../components/guarded-release/repair";
+} from "../../components/guarded-release/live/record";
+import { isOurs } from "../../components/guarded-release/recover/repair";
 import { loopbackIdentity } from "./certificate";
 import { MANIFEST, recordSecret, secretList } from "./helm-records";
 import { type Scratch, scratch } from "./local-fakes";

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { expect } from "chai";
-import { digestOf } from "../../components/guarded-release/digest";
-import type { RenderedObject } from "../../components/guarded-release/render";
+import { digestOf } from "../../components/guarded-release/render/digest";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
 import { MlApi, type MlApiArgs } from "../../components/ml-api/ml-api";
 
 const OBJECTS: RenderedObject[] = [

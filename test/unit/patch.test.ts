@@ -2,8 +2,15 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
-import { type Shape, shapeOf } from "../../components/guarded-release/merge-keys";
-import { asMap, type Fields, isMap, mergePatch, NoPatch, strategicPatch } from "../../components/guarded-release/patch";
+import { type Shape, shapeOf } from "../../components/guarded-release/safety/merge-keys";
+import {
+    asMap,
+    type Fields,
+    isMap,
+    mergePatch,
+    NoPatch,
+    strategicPatch,
+} from "../../components/guarded-release/safety/patch";
 
 interface Case {
     readonly kind: string;

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import type { RenderedObject } from "../../components/guarded-release/render";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
 import { evaluate, type Finding, readSettings, type Settings, staleExemptions } from "../../policy/evaluate";
 import { type ReleaseInputs, RULES } from "../../policy/rules";
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { NotRecoverable, recoverCreate, recoverUpdate } from "../../components/guarded-release/recover";
-import { objectsIn } from "../../components/guarded-release/manifest";
-import { decodeRecord, type RecordSecret, recordsIn } from "../../components/guarded-release/record";
+import { NotRecoverable, recoverCreate, recoverUpdate } from "../../components/guarded-release/recover/recover";
+import { objectsIn } from "../../components/guarded-release/render/manifest";
+import { decodeRecord, type RecordSecret, recordsIn } from "../../components/guarded-release/live/record";
 import { MANIFEST, type Planted, recordSecret, secretList } from "./helm-records";
 import { fakeOrigin, type FakeOrigin } from "./local-fakes";
 

@@ -1,14 +1,14 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { changesBetween } from "../../components/guarded-release/changes";
+import { changesBetween } from "../../components/guarded-release/changes/changes";
 import {
     redacted,
     redactedObject,
     redactedText,
     redactedValue,
     SECRET,
-} from "../../components/guarded-release/redaction";
-import type { RenderedObject } from "../../components/guarded-release/render";
+} from "../../components/guarded-release/changes/redaction";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
 
 const at = (dotted: string, value: unknown) => redactedValue(dotted.split(" "), value, "Deployment");
 const isHidden = (dotted: string, value: unknown = "correct horse") => at(dotted, value) === SECRET;

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { expect } from "chai";
-import { findAnnotation, render, type RenderedObject } from "../../components/guarded-release/render";
+import { findAnnotation, render, type RenderedObject } from "../../components/guarded-release/render/render";
 
 const ORIGIN = { file: "values-dev.yaml", places: new Map([["image.tag", "values-dev.yaml:7"]]) };
 const ARGS = { chart: "./chart", releaseName: "a", namespace: "b", values: {}, origin: ORIGIN };

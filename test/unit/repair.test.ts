@@ -1,11 +1,11 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { digestOf } from "../../components/guarded-release/digest";
-import type { HelmRecord, Live } from "../../components/guarded-release/live";
-import { decodeRecord } from "../../components/guarded-release/record";
-import type { RenderedObject } from "../../components/guarded-release/render";
-import { findRepair, type Repair } from "../../components/guarded-release/repair";
-import { liveSummary } from "../../components/guarded-release/summary";
+import { digestOf } from "../../components/guarded-release/render/digest";
+import type { HelmRecord, Live } from "../../components/guarded-release/live/live";
+import { decodeRecord } from "../../components/guarded-release/live/record";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
+import { findRepair, type Repair } from "../../components/guarded-release/recover/repair";
+import { liveSummary } from "../../components/guarded-release/changes/summary";
 import { recordSecret } from "./helm-records";
 
 const NOW = new Date("2026-11-22T10:05:00Z");

@@ -1,8 +1,13 @@
 import { expect } from "chai";
-import { apiVersionFault } from "../../components/guarded-release/api-versions";
-import { quantityOf } from "../../components/guarded-release/quantity";
-import type { RenderedObject } from "../../components/guarded-release/render";
-import { refuseUnsafe, staticProblems, UnsafeUpgrade, warningText } from "../../components/guarded-release/safety";
+import { apiVersionFault } from "../../components/guarded-release/safety/api-versions";
+import { quantityOf } from "../../components/guarded-release/safety/quantity";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
+import {
+    refuseUnsafe,
+    staticProblems,
+    UnsafeUpgrade,
+    warningText,
+} from "../../components/guarded-release/safety/safety";
 
 const API: Readonly<Record<string, string>> = {
     Deployment: "apps/v1",

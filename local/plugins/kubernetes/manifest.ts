@@ -1,4 +1,4 @@
-import { readYaml as readDocuments } from "../../../components/guarded-release/manifest";
+import { readYaml as readDocuments } from "../../../components/guarded-release/render/manifest";
 import type { Properties, Value } from "../rpc/properties";
 import { isObject, textOf } from "../rpc/properties";
 import { groupOf, idOf } from "./object";

@@ -11,7 +11,7 @@ import { ApiError, NoSuchKind } from "./cluster";
 import type { Mutability } from "./diff";
 import { objectDiff, prune } from "./diff";
 import { creator, transferred } from "./field-managers";
-import { isNamespacedKind } from "../../../components/guarded-release/kinds";
+import { isNamespacedKind } from "../../../components/guarded-release/render/kinds";
 import {
     annotation,
     describe,

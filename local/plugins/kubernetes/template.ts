@@ -4,7 +4,7 @@ import type { Properties } from "../rpc/properties";
 import { textOf } from "../rpc/properties";
 import type { Cluster } from "./cluster";
 import type { Helm } from "./helm";
-import { isNamespacedKind } from "../../../components/guarded-release/kinds";
+import { isNamespacedKind } from "../../../components/guarded-release/render/kinds";
 import { annotation, namespaceOf, setMetadata } from "./object";
 import { objectsOf } from "./manifest";
 

@@ -1,7 +1,7 @@
 import { gunzipSync, gzipSync } from "node:zlib";
-import type { Values } from "../config/values";
-import { objectsIn } from "./manifest";
-import type { RenderedObject } from "./render";
+import type { Values } from "../../config/values";
+import { objectsIn } from "../render/manifest";
+import type { RenderedObject } from "../render/render";
 
 /** One revision of a release as Helm has recorded it. */
 export interface HelmRecord {

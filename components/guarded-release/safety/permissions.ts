@@ -1,4 +1,4 @@
-import type { ApiAnswer, ApiRequest } from "./api";
+import type { ApiAnswer, ApiRequest } from "../live/api";
 import { at } from "./patch";
 
 /** Asks the API server one thing, on connections that are kept and within the time that is left. */

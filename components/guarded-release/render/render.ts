@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { InputError, type Problem } from "../config/problem";
-import type { Values } from "../config/values";
+import { InputError, type Problem } from "../../config/problem";
+import type { Values } from "../../config/values";
 import { explain, type Origin } from "./explain";
 
 /** A Kubernetes object as the chart renders it. */

@@ -1,5 +1,5 @@
-import { groupOf, isOwnGroup } from "./kinds";
-import type { RenderedObject } from "./render";
+import { groupOf, isOwnGroup } from "../render/kinds";
+import type { RenderedObject } from "../render/render";
 
 /** The stable API of Kubernetes 1.34: kinds that can be created, by apiVersion. A test compares it with an API server's own list. */
 export const STABLE_KINDS: Readonly<Record<string, readonly string[]>> = kinds({

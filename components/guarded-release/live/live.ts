@@ -1,4 +1,4 @@
-import { type ApiAccess, KubeconfigProblem, openAccess } from "../config/kubeconfig";
+import { type ApiAccess, KubeconfigProblem, openAccess } from "../../config/kubeconfig";
 import { connectionProblem, request } from "./api";
 import { decodeRecord, type HelmRecord, recordSelector, recordsIn, type StoredRecord } from "./record";
 

@@ -1,14 +1,14 @@
 import { Agent } from "node:https";
-import type { ApiAccess } from "../config/kubeconfig";
-import { type ApiAnswer, connectionProblem, request } from "./api";
+import type { ApiAccess } from "../../config/kubeconfig";
+import { type ApiAnswer, connectionProblem, request } from "../live/api";
 import { type Verdict, verdictOn } from "./dry-run-answers";
-import { groupOf } from "./kinds";
+import { groupOf } from "../render/kinds";
 import { shapeOf } from "./merge-keys";
-import { objectPaths } from "./object-paths";
+import { objectPaths } from "../live/object-paths";
 import { at, type Fields, isMap, mergePatch, NoPatch, sameValue, strategicPatch } from "./patch";
 import { type Allow, type Ask, NotChecked, permissions, placeOf } from "./permissions";
 import { hasReplicas, podQuotaFaults, type Rollout } from "./pod-quota";
-import type { RenderedObject } from "./render";
+import type { RenderedObject } from "../render/render";
 import type { Upgrade } from "./safety";
 import { identityOf, isHook, namesOf, type SafetyProblem } from "./static-safety";
 

@@ -1,6 +1,6 @@
-import { isValues } from "../config/values";
-import { digestOf } from "./digest";
-import type { HelmRecord, Live } from "./live";
+import { isValues } from "../../config/values";
+import { digestOf } from "../render/digest";
+import type { HelmRecord, Live } from "../live/live";
 
 /** Something about Helm's records that the next update puts right. */
 export interface Repair {

@@ -1,8 +1,8 @@
-import type { ApiAccess } from "../config/kubeconfig";
-import { InputError, type Problem } from "../config/problem";
+import type { ApiAccess } from "../../config/kubeconfig";
+import { InputError, type Problem } from "../../config/problem";
 import { askServer } from "./dry-run";
-import type { LiveSide } from "./live";
-import type { RenderedObject } from "./render";
+import type { LiveSide } from "../live/live";
+import type { RenderedObject } from "../render/render";
 import { staticProblems, type SafetyProblem } from "./static-safety";
 
 export { askServer, type ServerAnswer } from "./dry-run";

@@ -1,14 +1,14 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import type { Problem } from "../config/problem";
-import type { Places } from "../config/values";
+import type { Problem } from "../../config/problem";
+import type { Places } from "../../config/values";
 import {
     adviceOnUnknownKey,
     descriptionAt,
     keysAt,
     readValuesSchema,
     type ValuesSchema,
-} from "../config/values-schema";
+} from "../../config/values-schema";
 
 /** Where a person set the values that a chart refuses. */
 export interface Origin {

@@ -1,9 +1,9 @@
 import { apiVersionFault } from "./api-versions";
 import { immutableFaults } from "./immutable";
-import { groupOf } from "./kinds";
+import { groupOf } from "../render/kinds";
 import { at } from "./patch";
-import { KUBE_VERSION, type RenderedObject } from "./render";
-import { byName } from "./rendered-objects";
+import { KUBE_VERSION, type RenderedObject } from "../render/render";
+import { byName } from "../render/rendered-objects";
 
 /** One reason why an upgrade fails, or does more than one would think. */
 export interface SafetyProblem {

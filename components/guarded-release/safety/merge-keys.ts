@@ -1,5 +1,5 @@
-import { groupOf, isOwnGroup } from "./kinds";
-import type { RenderedObject } from "./render";
+import { groupOf, isOwnGroup } from "../render/kinds";
+import type { RenderedObject } from "../render/render";
 
 /** How the fields of an object merge where Kubernetes says something else than "maps by key, lists as a whole". */
 export interface Shape {

@@ -1,9 +1,9 @@
-import type { ApiAnswer } from "./api";
+import type { ApiAnswer } from "../live/api";
 import type { Context } from "./dry-run";
 import { changeText, immutableFaults } from "./immutable";
 import { at, type Fields, isMap } from "./patch";
-import { redactedText } from "./redaction";
-import type { RenderedObject } from "./render";
+import { redactedText } from "../changes/redaction";
+import type { RenderedObject } from "../render/render";
 import { type Fault, isHook } from "./static-safety";
 
 /** What a dry run has told about one object. */

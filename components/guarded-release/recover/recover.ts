@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ApiAccess } from "../config/kubeconfig";
-import { type ApiAnswer, type ApiRequest, request } from "./api";
-import { belongsTo, type Owner, patchFor } from "./dry-run";
-import type { OpenedRecords } from "./live";
-import { objectPaths } from "./object-paths";
-import type { Fields } from "./patch";
-import { decodeRecord, newRecord, type HelmRecord, type StoredRecord, withStatus } from "./record";
-import type { RenderedObject } from "./render";
+import type { ApiAccess } from "../../config/kubeconfig";
+import { type ApiAnswer, type ApiRequest, request } from "../live/api";
+import { belongsTo, type Owner, patchFor } from "../safety/dry-run";
+import type { OpenedRecords } from "../live/live";
+import { objectPaths } from "../live/object-paths";
+import type { Fields } from "../safety/patch";
+import { decodeRecord, newRecord, type HelmRecord, type StoredRecord, withStatus } from "../live/record";
+import type { RenderedObject } from "../render/render";
 import { isOurs, isPending } from "./repair";
-import { identityOf, isHook } from "./static-safety";
+import { identityOf, isHook } from "../safety/static-safety";
 
 /** A release that is about to be created or updated. */
 export interface Target extends Owner {

@@ -52,5 +52,8 @@ require.extensions[".ts"] = (module, fileName) => {
 process.setSourceMapsEnabled(true);
 Error.prepareStackTrace = undefined;
 
-/** The folder of Node's compile cache, for programs to start. */
-module.exports = { compileCache };
+/**
+ * Where programs that the language host starts keep their compiled code. Not in the same folder: the SDK runs them with a debugger
+ * attached, and V8 refuses and replaces the code of the other kind, so that neither would ever find its own.
+ */
+module.exports = { programCompileCache: `${compileCache}-programs` };

@@ -1,4 +1,4 @@
-import { canonicalJson } from "./digest";
+import { canonicalJson } from "../render/digest";
 import type { Shape } from "./merge-keys";
 
 /** A map of an object, or an object without regard to its kind. */

@@ -1,6 +1,6 @@
-import { canonicalJson } from "./digest";
-import type { RenderedObject } from "./render";
-import { byName } from "./rendered-objects";
+import { canonicalJson } from "../render/digest";
+import type { RenderedObject } from "../render/render";
+import { byName } from "../render/rendered-objects";
 
 /** One field of an object that becomes another. `undefined` = the field is absent on that side. */
 export interface FieldChange {

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { SECRET } from "./redaction";
+import { SECRET } from "../changes/redaction";
 import type { RenderedObject } from "./render";
 
 /** What a release consists of, `Kind/name` → object. */

@@ -1,6 +1,6 @@
 import { changesBetween, type FieldChange, type ObjectChange, pathText, redactedObject } from "./changes";
-import type { Live } from "./live";
-import type { RenderedObject } from "./render";
+import type { Live } from "../live/live";
+import type { RenderedObject } from "../render/render";
 
 /** Fields that are shown of one object, objects of all, and characters of one value; the rest is counted. */
 const FIELDS = 3;

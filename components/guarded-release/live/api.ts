@@ -3,7 +3,7 @@ import { type Agent, request as secureRequest } from "node:https";
 import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectSecurely } from "node:tls";
-import type { ApiAccess } from "../config/kubeconfig";
+import type { ApiAccess } from "../../config/kubeconfig";
 
 export interface ApiRequest {
     /** Default `GET`. */

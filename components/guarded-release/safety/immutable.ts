@@ -1,9 +1,9 @@
-import { type FieldChange, fieldChanges, pathText, redacted } from "./changes";
+import { type FieldChange, fieldChanges, pathText, redacted } from "../changes/changes";
 import { asMap, at, type Fields, isMap, sameValue } from "./patch";
 import { quantityOf } from "./quantity";
-import type { RenderedObject } from "./render";
+import type { RenderedObject } from "../render/render";
 import type { Fault } from "./static-safety";
-import { listed, valueText } from "./summary";
+import { listed, valueText } from "../changes/summary";
 
 const RENAME = "put it back, or give the object another name: Helm then makes a new one and removes the old one";
 const NEW_NAME = "give the object another name with each new content: a hash or a generation in it";

@@ -1,4 +1,4 @@
-import type { ApiAccess } from "../config/kubeconfig";
+import type { ApiAccess } from "../../config/kubeconfig";
 import { request } from "./api";
 
 /** What names an object to the API server. */
