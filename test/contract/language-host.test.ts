@@ -1,4 +1,6 @@
 import { expect } from "chai";
+import { execFileSync } from "node:child_process";
+import { version as typescriptVersion } from "typescript/package.json";
 import { Project, removeProjects } from "./engine";
 
 const program = `
@@ -224,7 +226,11 @@ describe("The language host", function () {
     it("tells about itself", async () => {
         const { code, stdout, output } = await project.run(["about", "--json", "--stack", "dev"]);
         expect(code, output).to.equal(0);
-        const { runtime } = JSON.parse(stdout) as { runtime: { language: string; executable: string } };
+        const { runtime } = JSON.parse(stdout) as {
+            runtime: { language: string; version: string; packagemanagerVersion: string; typescriptVersion: string };
+        };
         expect(runtime).to.include({ language: "nodejs", version: process.version });
+        expect(runtime.packagemanagerVersion).to.equal(execFileSync("npm", ["--version"], { encoding: "utf8" }).trim());
+        expect(runtime.typescriptVersion).to.equal(typescriptVersion);
     });
 });
