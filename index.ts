@@ -25,7 +25,7 @@ export const release = api.release;
 export const namespace = api.namespace;
 /** The image that runs, as the pods get it. */
 export const image = api.image;
-/** Where clients reach the API, from inside the cluster. */
+/** Where clients reach the API; without an Ingress or HTTPRoute, from inside the cluster. */
 export const url = api.url;
 /** The commands that reach the API from here. */
 export const access = api.access;

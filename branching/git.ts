@@ -18,12 +18,15 @@ const HOOK_VARIABLES = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_QUARA
 export class Git {
     private readonly env: NodeJS.ProcessEnv;
 
+    /** @param own variables that hold for this one, e.g. an index of its own */
     constructor(
         readonly folder: string,
         env: NodeJS.ProcessEnv = process.env,
+        own: NodeJS.ProcessEnv = {},
     ) {
         this.env = { ...env };
         for (const name of HOOK_VARIABLES) this.env[name] = undefined;
+        Object.assign(this.env, own);
     }
 
     /** What git prints. @throws GitError */
@@ -53,6 +56,31 @@ export class Git {
     /** The text of a file in a commit; undefined when it is not there. */
     async file(commit: string, path: string): Promise<string | undefined> {
         return this.maybe(["show", "--end-of-options", `${commit}:${path}`]);
+    }
+
+    /** Texts by their names, such as `<commit>:<path>`, with one question for all; those that are not there are left out. */
+    async texts(names: readonly string[]): Promise<Map<string, string>> {
+        const found = new Map<string, string>();
+        if (names.length === 0) return found;
+        let rest = Buffer.from(
+            await this.run(["cat-file", "--batch"], names.map((name) => `${name}\n`).join("")),
+            "utf8",
+        );
+        for (const name of names) {
+            // "<id> blob <bytes>", the text, and a line break; or "<what was asked> missing".
+            const end = rest.indexOf("\n");
+            const size = / blob (\d+)$/.exec(rest.subarray(0, end).toString("utf8"))?.[1];
+            rest = rest.subarray(end + 1);
+            if (size === undefined) continue;
+            found.set(name, rest.subarray(0, Number(size)).toString("utf8"));
+            rest = rest.subarray(Number(size) + 1);
+        }
+        return found;
+    }
+
+    /** The newest common ancestor; undefined when there is none. */
+    async mergeBase(one: string, other: string): Promise<string | undefined> {
+        return (await this.maybe(["merge-base", one, other]))?.trim();
     }
 
     /** @throws GitError when one of the commits is not in this repository */

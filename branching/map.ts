@@ -4,8 +4,10 @@ import Ajv, { type ErrorObject } from "ajv";
 import { isNode, LineCounter, parseDocument } from "yaml";
 import { didYouMean } from "../components/config/nearest";
 import { InputError, type Problem } from "../components/config/problem";
+import { dataOf } from "../components/config/yaml-data";
 import schema from "./branches.schema.json";
 import { isLiteral, overlap, placeholderOf } from "./pattern";
+import { promotionBroken } from "./promotion-rules";
 
 export const DEPLOYERS = ["pulumi-deployments", "github-actions"] as const;
 export type Deployer = (typeof DEPLOYERS)[number];
@@ -30,9 +32,21 @@ export interface BranchRule {
     readonly onPush: OnPush;
 }
 
+/** What an environment deploys has to have run in another one before. */
+export interface PromotionRule {
+    readonly from: string;
+    readonly soakMinutes: number;
+    /** Branch that the change is a pull request for. */
+    readonly onto: string;
+}
+
 /** `branching/branches.yaml`, read and checked. */
 export interface BranchMap {
     readonly deployers: Readonly<Partial<Record<Deployer, readonly string[]>>>;
+    /** By environment; one without deploys anything. */
+    readonly promotion?: Readonly<Record<string, PromotionRule>>;
+    /** Name of an API → folder with its Dockerfile. */
+    readonly images?: Readonly<Record<string, string>>;
     /** Name or pattern → rule, in the file's order. */
     readonly branches: Readonly<Record<string, BranchRule>>;
 }
@@ -71,7 +85,9 @@ export function parseBranchMap(source: string, stacks: Readonly<Record<string, r
         return MAP_FILE;
     };
 
-    const value: unknown = document.toJS();
+    const data = dataOf(document);
+    if ("what" in data) return fail([{ where: MAP_FILE, what: data.what }]);
+    const { value } = data;
     const validate = new Ajv({ allErrors: true, verbose: true, strictTypes: false }).compile<BranchMap>(schema);
     if (!validate(value)) return fail(unique((validate.errors ?? []).map((error) => schemaProblem(error, where))));
     const problems = rulesBroken(value, stacks).map(({ keys, what, fix }) => ({ where: where(keys), what, fix }));
@@ -101,7 +117,7 @@ function unescapePointer(part: string): string {
     return part.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
-interface Broken {
+export interface Broken {
     readonly keys: readonly string[];
     readonly what: string;
     readonly fix: string;
@@ -210,6 +226,7 @@ function rulesBroken(map: BranchMap, stacks: Readonly<Record<string, readonly st
             fix: `move ${environment} to github-actions`,
         });
     }
+    broken.push(...promotionBroken(map, [...owners.keys()]));
     for (const [environment, sources] of deploys) {
         const ranks = sources.map(({ rank }) => rank);
         if (sources.length === 1 || (!ranks.includes(undefined) && new Set(ranks).size === ranks.length)) continue;
@@ -223,7 +240,7 @@ function rulesBroken(map: BranchMap, stacks: Readonly<Record<string, readonly st
 }
 
 /** Whether merges lead from one branch to another, directly or over others. */
-function reaches(map: BranchMap, from: string, to: string, seen: ReadonlySet<string> = new Set()): boolean {
+export function reaches(map: BranchMap, from: string, to: string, seen: ReadonlySet<string> = new Set()): boolean {
     return (map.branches[from]?.mergesInto ?? []).some(
         (next) => next === to || (!seen.has(next) && reaches(map, next, to, new Set([...seen, next]))),
     );

@@ -17,13 +17,17 @@ export type Order =
  * that started first must not win because it was slow.
  *
  * @param isAncestor rejects when one of the commits is not known
+ * @param whyHeld after a rollback: why a commit may not be deployed; undefined for one that may
  */
 export async function order(
     runs: Candidate | undefined,
     next: Candidate,
     isAncestor: (ancestor: string, descendant: string) => Promise<boolean>,
+    whyHeld: (commit: string) => Promise<string | undefined> = () => Promise.resolve(undefined),
 ): Promise<Order> {
     const name = (one: Candidate): string => `${one.commit.slice(0, 12)} (${one.branch})`;
+    const held = await whyHeld(next.commit);
+    if (held !== undefined) return { verdict: "refused", why: held };
     if (runs === undefined) return { verdict: "deploy", why: "nothing was deployed before" };
     if (runs.commit === next.commit) return { verdict: "deploy", why: `${name(next)} runs already` };
     let forward: boolean;

@@ -1,5 +1,7 @@
 import * as crypto from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { deploySources } from "../components/config/sources";
+import type { Artifacts } from "./artifacts";
 import type { Git } from "./git";
 
 /** One deploy, as it is remembered for ever. */
@@ -17,9 +19,22 @@ export interface DeployRecord {
     readonly actor: string;
     /** Who agreed, where somebody had to. */
     readonly approvedBy?: string;
-    readonly outcome: "deployed" | "failed";
+    /** `held`: after a rollback, only `commit` and what descends from it goes next; `released`: that has ended. */
+    readonly outcome: "deployed" | "failed" | "held" | "released";
+    /** Of a hold and its end. */
+    readonly hold?: { readonly id: string; readonly reason: string };
     /** A real prediction was answered; false on a cluster whose pods only pretend to run. */
     readonly verified: boolean;
+    /** What a promotion compares. Records of before promotions were checked have none, and prove nothing. */
+    readonly artifacts?: Artifacts;
+    /** It was deployed although the environment before had not proven it. */
+    readonly emergency?: Emergency;
+}
+
+/** Why something was deployed without proof, and who answers for it besides its author. */
+export interface Emergency {
+    readonly reason: string;
+    readonly approvedBy: string;
 }
 
 /** The branch that holds nothing but the records: one file of JSON lines per environment. */
@@ -37,8 +52,14 @@ interface Line {
 export class RecordProblem extends Error {}
 
 /** All deploys of an environment, oldest first. @throws RecordProblem */
-export async function readRecords(git: Git, environment: string): Promise<DeployRecord[]> {
-    return parseRecords((await git.file(REF, fileOf(environment))) ?? "", `${RECORD_BRANCH}:${fileOf(environment)}`);
+export async function readRecords(git: Git, environment: string, ref = REF): Promise<DeployRecord[]> {
+    return parseRecords((await git.file(ref, fileOf(environment))) ?? "", `${RECORD_BRANCH}:${fileOf(environment)}`);
+}
+
+/** Where a clone has the record: that of its origin, if it has one, for its own branch is only as new as the last pull. */
+export async function recordRef(git: Git): Promise<string> {
+    const remote = `refs/remotes/origin/${RECORD_BRANCH}`;
+    return (await git.commit(remote)) === undefined ? REF : remote;
 }
 
 /** @param where named in problems */
@@ -102,22 +123,9 @@ export async function appendRecord(git: Git, environment: string, record: Deploy
     }
 }
 
-/** What decides over the outcome of a deploy; a commit that changes nothing of it deploys the same. */
-const SOURCES = [
-    "chart",
-    "apis",
-    "components",
-    "index.ts",
-    "Pulumi.yaml",
-    "package.json",
-    "package-lock.json",
-    "tsconfig.json",
-    "tsconfig.pulumi.json",
-];
-
 /** Hash of the files of a commit that decide what a stack deploys. @returns 64 hex digits */
 export async function sourceHash(git: Git, commit: string, stack: string): Promise<string> {
-    const listing = await git.run(["ls-tree", "-r", "--full-tree", commit, "--", ...SOURCES, `Pulumi.${stack}.yaml`]);
+    const listing = await git.run(["ls-tree", "-r", "--full-tree", commit, "--", ...deploySources(stack)]);
     const lines = listing.split("\n").filter((line) => !line.endsWith(".md"));
     return hash(lines.sort().join("\n"));
 }

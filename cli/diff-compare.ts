@@ -9,25 +9,26 @@ import { redactedText } from "../components/guarded-release/changes/redaction";
 import type { RenderedObject } from "../components/guarded-release/render/render";
 import { findRepair } from "../components/guarded-release/recover/repair";
 import { staticProblems } from "../components/guarded-release/safety/safety";
-import { stateDir } from "../local/paths";
-import { rememberedCluster } from "../local/clusters/remembered";
 import { type Commit, commitText, withCommit } from "./commit";
 import type { StackDiff } from "./diff-report";
 import { keySecretObject, programObjects, type RenderedStack, renderStack } from "./rendered-stack";
+import { clusterVariables, stackContext } from "./stack-cluster";
 
 /**
  * Compares stacks with what a commit renders to: that commit's chart, values and stack files, and today's program.
  *
  * @param stacks undefined = all of this state and of the commit
+ * @param clone that has the commit
  */
 export async function compareWithCommit(
     root: string,
     stacks: readonly string[] | undefined,
     commit: Commit,
     helm: string,
+    clone = root,
 ): Promise<readonly StackDiff[]> {
     const against = `commit ${commitText(commit)}`;
-    return withCommit(root, commit, async (base) => {
+    return withCommit(clone, commit, async (base) => {
         const before = stackNames(base);
         const here = stackNames(root);
         const compare = async (stack: string): Promise<StackDiff> => {
@@ -47,19 +48,21 @@ export async function compareWithCommit(
     });
 }
 
-/** Compares stacks with their live releases, in the clusters that the program would find. */
+/**
+ * Compares stacks with their live releases, in the clusters that the program would find.
+ *
+ * @param env by which it finds them
+ */
 export async function compareWithCluster(
     root: string,
     stacks: readonly string[],
     helm: string,
+    env: NodeJS.ProcessEnv = clusterVariables(root),
 ): Promise<readonly StackDiff[]> {
-    const project = readProject(root).name;
     const compare = async (stack: string): Promise<StackDiff> => {
         const now = await attempt(renderStack(root, stack, helm));
         if ("problem" in now) return failed(root, stack, now.problem);
-        const wanted = readStackFile(root, stack, project).config["kubernetes:context"];
-        const context = typeof wanted === "string" && wanted !== "" ? wanted : undefined;
-        const env = clusterVariables(root);
+        const context = stackContext(root, stack);
         const { name, namespace } = now.settings;
         const live = await askLive({ context, namespace, release: name }, env);
         if (live.kind === "silent") {
@@ -78,14 +81,6 @@ export async function compareWithCluster(
         return { ...compared, against, state: "compared", notes: repair === undefined ? [] : [repair.sentence] };
     };
     return Promise.all(stacks.map(compare));
-}
-
-/** The variables by which the program would find a cluster: those of the shell, else those of this checkout's own cluster. */
-function clusterVariables(root: string): NodeJS.ProcessEnv {
-    if ((process.env["KUBECONFIG"] ?? process.env["ML_API_CONTEXT"] ?? "") !== "") return process.env;
-    const own = rememberedCluster(stateDir(root))?.info;
-    if (own === undefined || own.kind === "current") return process.env;
-    return { ...process.env, KUBECONFIG: own.kubeconfig, ML_API_CONTEXT: own.context };
 }
 
 /** What the program made around the release that is in the cluster. */

@@ -1,8 +1,11 @@
 import { structuredPatch } from "diff";
 import { stringify } from "yaml";
+import { visible } from "../components/config/visible";
 import type { FieldChange, ObjectChange } from "../components/guarded-release/changes/changes";
 import { pathText } from "../components/guarded-release/changes/changes";
 import { isNoise, type StackDiff } from "./diff-report";
+
+export { visible };
 
 /** One line of a diff. ` ` is what stays, shown around what changes. */
 export interface Line {
@@ -137,12 +140,4 @@ function excerpts(before: string, after: string): [string, string] {
     const start = before.length + after.length <= LONGEST_LINE ? 0 : Math.max(0, same - 40);
     const part = (text: string) => (start === 0 ? cut(text) : `…${cut(text.slice(start))}`);
     return [part(before), part(after)];
-}
-
-/** Characters that would move the cursor, colour the text or turn its direction are written as their codes. */
-export function visible(text: string): string {
-    return text.replace(
-        /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g,
-        (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-    );
 }

@@ -73,35 +73,51 @@ export async function predict(target: Target): Promise<Prediction> {
     });
 }
 
-/** Opens a port-forward to the Service on a free loopback port for as long as `use` runs. */
-async function forwarded<T>(
-    target: Target,
+/**
+ * Opens a port-forward to the Service on a loopback port for as long as `use` runs.
+ *
+ * @param kubectl arguments that lead to the namespace
+ * @param use gets the address, and what rejects when the forwarding has ended by itself
+ * @param options `program`: default the kubectl on PATH; `port`: default any that is free
+ */
+export async function forwarded<T>(
+    target: Pick<Target, "env" | "release" | "cwd">,
     kubectl: readonly string[],
-    use: (address: string) => Promise<T>,
+    use: (address: string, ended: Promise<never>) => Promise<T>,
+    { program = "kubectl", port = 0 }: { readonly program?: string; readonly port?: number } = {},
 ): Promise<T> {
-    const args = [...kubectl, "port-forward", "--address", "127.0.0.1", `service/${target.release}`, ":http"];
-    const child = spawn("kubectl", args, { env: target.env, cwd: target.cwd, stdio: ["ignore", "pipe", "pipe"] });
+    const args = [...kubectl, "port-forward", "--address", "127.0.0.1", `service/${target.release}`];
+    const child = spawn(program, [...args, `${port === 0 ? "" : port}:http`], {
+        env: target.env,
+        cwd: target.cwd,
+        stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    const ended = new Promise<never>((_, reject) => {
+        child.on("error", reject);
+        child.on("exit", () => {
+            reject(new Error(`kubectl port-forward ended:\n${stderr.trimEnd()}`));
+        });
+    });
+    // Whoever does not wait for it any more has ended it.
+    ended.catch(() => undefined);
+    let late: NodeJS.Timeout | undefined;
     try {
-        const address = await new Promise<string>((resolve, reject) => {
-            let stderr = "";
-            const late = setTimeout(() => {
+        const opened = new Promise<string>((resolve, reject) => {
+            late = setTimeout(() => {
                 reject(new Error(`kubectl port-forward did not open a port within 10 s\n${stderr}`));
             }, 10_000);
             createInterface({ input: child.stdout }).on("line", (line) => {
-                const port = /^Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
-                if (port === undefined) return;
-                clearTimeout(late);
-                resolve(`http://127.0.0.1:${port}`);
-            });
-            child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-            child.on("error", reject);
-            child.on("exit", () => {
-                clearTimeout(late);
-                reject(new Error(`kubectl port-forward ended:\n${stderr.trimEnd()}`));
+                const local = /^Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+                if (local !== undefined) resolve(`http://127.0.0.1:${local}`);
             });
         });
-        return await use(address);
+        const address = await Promise.race([opened, ended]);
+        clearTimeout(late);
+        return await use(address, ended);
     } finally {
+        clearTimeout(late);
         child.kill();
     }
 }

@@ -16,12 +16,13 @@ export class CommandError extends Error {
  * Runs a command in the foreground: it shares our terminal, and decides itself how to end when somebody presses Ctrl-C.
  * A SIGTERM to us becomes a SIGINT to it, which Pulumi and Helm answer by undoing what they began.
  *
+ * @param options `interrupt`: when it is aborted, the command gets a SIGINT, too
  * @returns its exit code; 130 when a signal ended it
  */
 export async function foreground(
     file: string,
     args: readonly string[],
-    options: { env: NodeJS.ProcessEnv; cwd: string },
+    { interrupt: told, ...options }: { env: NodeJS.ProcessEnv; cwd: string; interrupt?: AbortSignal },
 ): Promise<number> {
     const child = spawn(file, args, { ...options, stdio: "inherit" });
     const wait = (): void => undefined;
@@ -30,6 +31,7 @@ export async function foreground(
     };
     process.on("SIGINT", wait);
     process.on("SIGTERM", interrupt);
+    told?.addEventListener("abort", interrupt);
     try {
         return await new Promise<number>((resolve, reject) => {
             child.on("error", reject);
@@ -40,6 +42,7 @@ export async function foreground(
     } finally {
         process.off("SIGINT", wait);
         process.off("SIGTERM", interrupt);
+        told?.removeEventListener("abort", interrupt);
     }
 }
 

@@ -1,20 +1,22 @@
-import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { Git } from "../branching/git";
 import { type BranchMap, loadBranchMap, stacksByEnvironment } from "../branching/map";
-import { order } from "../branching/order";
-import { appendRecord, type DeployRecord, readRecords, running, sourceHash } from "../branching/record";
-import { branchOf, type Decision, findRule, resolve, shown } from "../branching/resolve";
+import { debtText, findDebts } from "../branching/debts";
+import { gate } from "../branching/gate";
+import { endRecordedHold } from "../branching/holds";
+import { appendRecord, type DeployRecord, type Emergency } from "../branching/record";
+import { branchOf, type Decision, resolve, shown } from "../branching/resolve";
+import { actorOf } from "../components/guarded-release/record/origin";
 import { clusterContext } from "../local/clusters/cluster";
-import { rememberedCluster } from "../local/clusters/remembered";
-import { environment, quote, withEnvironment } from "../local/environment";
+import { quote } from "../local/environment";
 import { withLock } from "../local/lock";
 import { checkoutRoot } from "../local/paths";
-import { forgetStackSalt } from "../local/stack-salt";
+import { inCheckout } from "./deploy-checkout";
 import { ExitCode } from "./exit-code";
+import { releaseHold } from "./hold";
 import { capture, foreground } from "./process";
+import { verification } from "./verification";
 
 /** Lets a bare repository deploy what is pushed to it, with the branch map and the cluster of this checkout. */
 export async function installReceive(repository: string): Promise<void> {
@@ -89,31 +91,21 @@ async function deploy(push: Push): Promise<void> {
     const { git, map, decision, commit, branch, stack } = push;
     const name = decision.environment ?? "";
     const approvedBy = await approval(push);
+    const urgent = emergency(approvedBy);
     // One deploy of a stack at a time; the next one looks at what the one before has left.
     await withLock(path.join(clusterContext().stateDir, `deploy-${stack}.lock`), async () => {
-        const records = await readRecords(git, name);
-        const now = running(records, stack);
-        const rankOf = (of: string): number | undefined => {
-            const onPush = findRule(map, of)?.rule.onPush;
-            return onPush !== undefined && "deploy" in onPush ? onPush.rank : undefined;
-        };
-        const { verdict, why } = await order(
-            now === undefined ? undefined : { commit: now.commit, branch: now.branch, rank: rankOf(now.branch) },
-            { commit, branch, rank: decision.rank },
-            (ancestor, descendant) => git.isAncestor(ancestor, descendant),
-        );
-        if (verdict === "refused") throw new Error(`refused: ${why}`);
-        if (verdict === "older") {
-            say(`${stack}: nothing to do: ${why}`);
+        const release = pushOption("release-hold");
+        if (release !== undefined) await releaseHold(git, stack, release, say);
+        const answer = await gate({
+            ...{ git, map, decision, commit, branch, stack },
+            ...(urgent === undefined ? {} : { emergency: urgent }),
+        });
+        if (answer.verdict === "refused") throw new Error(`refused: ${answer.why}`);
+        if (answer.verdict === "nothing") {
+            say(`${stack}: nothing to do: ${answer.why}`);
             return;
         }
-        const source = await sourceHash(git, commit, stack);
-        if (decision.onlyIfChanged && now?.source === source) {
-            say(
-                `${stack}: nothing to do: its tree is the one of ${now.commit.slice(0, 12)} (${now.branch}), which runs`,
-            );
-            return;
-        }
+        if (answer.emergency !== undefined) say(`${stack}: ${answer.why}`);
         await inCheckout(git, commit, stack, async (cwd, env) => {
             const code = await foreground(
                 "pulumi",
@@ -123,36 +115,63 @@ async function deploy(push: Push): Promise<void> {
             const outputs = JSON.parse(
                 await capture("pulumi", ["stack", "output", "--json", "--stack", stack], { cwd, env }),
             ) as Record<string, string>;
+            const { verified, why } =
+                code === 0 ? await verification(cwd, stack, env) : { verified: false, why: "the deploy failed" };
             const record: DeployRecord = {
                 at: new Date().toISOString(),
                 stack,
                 commit,
                 branch,
-                source,
+                source: answer.source,
                 image: outputs["image"] ?? "",
-                actor: env["GITHUB_ACTOR"] ?? os.userInfo().username,
+                actor: actorOf(env),
                 ...(approvedBy === undefined ? {} : { approvedBy }),
                 outcome: code === 0 ? "deployed" : "failed",
-                // The check after a deploy belongs to a later step; nobody has asked for a prediction here.
-                verified: false,
+                verified,
+                artifacts: answer.artifacts,
+                ...(answer.emergency === undefined ? {} : { emergency: answer.emergency }),
             };
             await appendRecord(git, name, record);
+            if (code === 0) await endRecordedHold(git, name, record);
             if (code !== 0) throw new Error(`pulumi up ended with exit code ${code}`);
             say(`${stack} runs ${commit.slice(0, 12)}: ${outputs["url"] ?? ""}`);
+            say(`${stack}: ${verified ? "verified" : "not verified"}: ${why}`);
         });
+        await tellDebts(push);
     });
+}
+
+/** A debt stops the next promotion; who deploys hears of it first. */
+async function tellDebts({ git, map }: Push): Promise<void> {
+    const debts = await findDebts(git, map, stacksByEnvironment(checkoutRoot));
+    for (const debt of debts) say(`debt: ${debtText(debt)}`);
+}
+
+/** What is deployed without proof: git push -o emergency=REASON -o approved-by=NAME */
+function emergency(approvedBy: string | undefined): Emergency | undefined {
+    const reason = pushOption("emergency");
+    if (reason === undefined) return undefined;
+    const approver = approvedBy ?? pushOption("approved-by");
+    if (approver === undefined)
+        throw new Error("an emergency needs somebody who agrees → git push -o emergency=REASON -o approved-by=NAME");
+    return { reason, approvedBy: approver };
+}
+
+/** The value of `git push -o NAME=VALUE`. */
+function pushOption(name: string): string | undefined {
+    const options = Array.from(
+        { length: Number(process.env["GIT_PUSH_OPTION_COUNT"] ?? 0) },
+        (_, index) => process.env[`GIT_PUSH_OPTION_${index}`] ?? "",
+    );
+    return options
+        .find((option) => option.startsWith(`${name}=`) && option.length > name.length + 1)
+        ?.slice(name.length + 1);
 }
 
 /** Who agreed, where the map asks for it: somebody other than the author. */
 async function approval({ git, decision, commit, stack }: Push): Promise<string | undefined> {
     if (!decision.approval) return undefined;
-    const options = Array.from(
-        { length: Number(process.env["GIT_PUSH_OPTION_COUNT"] ?? 0) },
-        (_, index) => process.env[`GIT_PUSH_OPTION_${index}`] ?? "",
-    );
-    const approver = options
-        .map((option) => /^approved-by=(.+)$/.exec(option)?.[1])
-        .find((found) => found !== undefined);
+    const approver = pushOption("approved-by");
     const author = (await git.run(["log", "-1", "--format=%an", commit])).trim();
     if (approver === undefined)
         throw new Error(
@@ -161,44 +180,6 @@ async function approval({ git, decision, commit, stack }: Push): Promise<string 
     if (approver === author) throw new Error(`${shown(approver)} is the author of the commit and cannot approve it`);
     say(`${stack}: approved by ${shown(approver)}`);
     return approver;
-}
-
-/** The files of a commit in a folder of their own, with the packages of this checkout if they are the same ones. */
-async function inCheckout(
-    git: Git,
-    commit: string,
-    stack: string,
-    use: (cwd: string, env: NodeJS.ProcessEnv) => Promise<void>,
-): Promise<void> {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-push-"));
-    try {
-        const archive = path.join(folder, ".commit.tar");
-        await git.run(["archive", "--format=tar", `--output=${archive}`, commit]);
-        execFileSync("tar", ["--extract", "--file", archive, "--directory", folder]);
-        fs.rmSync(archive);
-        if (!fs.existsSync(path.join(folder, `Pulumi.${stack}.yaml`)))
-            throw new Error(`the commit has no Pulumi.${stack}.yaml`);
-        forgetStackSalt(folder, `Pulumi.${stack}.yaml`);
-        const lock = (root: string): string => fs.readFileSync(path.join(root, "package-lock.json"), "utf8");
-        if (lock(folder) === lock(checkoutRoot))
-            fs.symlinkSync(path.join(checkoutRoot, "node_modules"), path.join(folder, "node_modules"));
-        else
-            execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
-                cwd: folder,
-                stdio: "inherit",
-            });
-        await use(folder, await deployEnvironment());
-    } finally {
-        fs.rmSync(folder, { recursive: true, force: true });
-    }
-}
-
-/** The cluster and Pulumi state of the shell where they are set (`ml-api env`), else of this checkout. */
-async function deployEnvironment(): Promise<NodeJS.ProcessEnv> {
-    if (process.env["PULUMI_BACKEND_URL"] !== undefined) return process.env;
-    if (rememberedCluster(clusterContext().stateDir)?.info === undefined)
-        throw new Error("there is no cluster to deploy to → make up");
-    return withEnvironment(process.env, await environment());
 }
 
 /** To the pusher: git puts "remote: " in front of it. */

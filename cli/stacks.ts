@@ -1,5 +1,6 @@
 import { stacksByEnvironment } from "../branching/map";
 import { didYouMean } from "../components/config/nearest";
+import { readStack } from "../components/config/stack";
 import { stackFileName, stackNames as stackNamesIn } from "../components/config/stack-file";
 import { checkoutRoot } from "../local/paths";
 
@@ -15,12 +16,19 @@ export function checkStack(stack: string): void {
         throw new Error(`there is no ${stackFileName(stack)}; the stacks are ${stacks.join(", ")}`);
 }
 
-/** The one stack that a person means by its name, or by that of an environment with one stack. */
-export function findStack(root: string, name: string): string {
+/**
+ * The one stack that a person means by its name, or by that of an environment with one stack.
+ *
+ * @param api only of this API, for an environment with several
+ */
+export function findStack(root: string, name: string, api?: string): string {
     const stacks = stackNamesIn(root);
-    if (stacks.includes(name)) return name;
+    if (api === undefined && stacks.includes(name)) return name;
     const environments = stacksByEnvironment(root);
-    const [stack, ...others] = environments[name] ?? [];
+    const all = environments[name] ?? [];
+    const [stack, ...others] = api === undefined ? all : all.filter((one) => readStack(root, one).name === api);
+    if (stack === undefined && all.length > 0)
+        throw new Error(`${name} has no stack of "${api ?? ""}"; its stacks are ${all.join(", ")}`);
     if (stack === undefined) {
         const known = [...new Set([...stacks, ...Object.keys(environments)])];
         throw new Error(

@@ -6,14 +6,20 @@ import { choosePlugins } from "../local/plugins";
 import { forgetStackSalt, hideStackSalt } from "../local/stack-salt";
 import { ensureTools } from "../local/tools";
 import { ExitCode } from "./exit-code";
+import { hasLostNamespace } from "./gone-namespace";
+import { recordsHere, releaseHold } from "./hold";
+import { foregroundUntilHopeless } from "./give-up";
 import { provideImage } from "./image";
+import { clearPendingCreates } from "./pending-creates";
 import { predict } from "./predict";
-import { capture, foreground } from "./process";
-import { checkStack, stackNames } from "./stacks";
+import { capture } from "./process";
+import { releaseDeadLock } from "./stack-lock";
+import { findStack, stackNames } from "./stacks";
 
 /** Everything from nothing to a prediction. What is there already is used; what an interrupted run left is repaired. */
-export async function upCommand(stack: string): Promise<void> {
-    checkStack(stack);
+export async function upCommand(name: string, options: { releaseHold?: string } = {}): Promise<void> {
+    const stack = findStack(checkoutRoot, name);
+    const say = (text: string) => void process.stderr.write(`${text}\n`);
     const context = clusterContext();
     const tools = await ensureTools(["pulumi", "helm", "kubectl"]);
     const plugins = await choosePlugins({
@@ -23,7 +29,7 @@ export async function upCommand(stack: string): Promise<void> {
         cacheDir: context.cacheDir,
     });
     const cluster = await clusterUp(context);
-    await provideImage(context, cluster);
+    await provideImage(context, cluster, stack);
 
     const env = withEnvironment(process.env, await environment({ tools, plugins, cluster }));
     await createStacks(env);
@@ -31,16 +37,22 @@ export async function upCommand(stack: string): Promise<void> {
         checkoutRoot,
         stackNames().map((name) => `Pulumi.${name}.yaml`),
     );
-    const code = await foreground("pulumi", ["up", "--stack", stack, "--yes", "--skip-preview"], {
+    await releaseDeadLock(stack, env, say);
+    if (options.releaseHold !== undefined) await releaseHold(await recordsHere(), stack, options.releaseHold, say);
+    const lost = await hasLostNamespace(stack, env);
+    if (lost) say(`the namespace of ${stack} is gone: Pulumi looks at what is left first, then makes all of it again`);
+    const args = ["up", "--stack", stack, "--yes", "--skip-preview", ...(lost ? ["--refresh"] : [])];
+    const code = await foregroundUntilHopeless("pulumi", args, {
         env,
         cwd: checkoutRoot,
     });
     if (code !== 0) throw new ExitCode(code, `pulumi up ended with exit code ${code}`);
+    await clearPendingCreates(stack, env, say);
     await report(stack, cluster, env);
 }
 
-export async function predictCommand(stack: string): Promise<void> {
-    checkStack(stack);
+export async function predictCommand(name: string): Promise<void> {
+    const stack = findStack(checkoutRoot, name);
     const cluster = await clusterUp({ ...clusterContext(), log: () => undefined });
     await report(stack, cluster, withEnvironment(process.env, await environment({ cluster })));
 }

@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { LineCounter, parseDocument } from "yaml";
 import { didYouMean } from "../components/config/nearest";
 import { InputError, type Problem } from "../components/config/problem";
+import { dataOf } from "../components/config/yaml-data";
 import { type Found, type Level, type Rule, RULES, type Subject } from "./rules";
 
 export interface Exemption {
@@ -87,7 +88,9 @@ export function readSettings(folder: string): Settings {
         const shown = `policy/${name}`;
         for (const { pos, message } of document.errors)
             problems.push({ where: `${shown}:${lines.linePos(pos[0]).line}`, what: message });
-        const value = document.errors.length > 0 ? {} : ((document.toJS() ?? {}) as Record<string, unknown>);
+        const data = document.errors.length > 0 ? { value: {} } : dataOf(document);
+        if ("what" in data) problems.push({ where: shown, what: data.what });
+        const value = (("value" in data ? data.value : undefined) ?? {}) as Record<string, unknown>;
         for (const found of Object.keys(value)) {
             if (found !== key)
                 problems.push({ where: shown, what: `there is no key "${found}"${didYouMean(found, [key])}` });

@@ -244,7 +244,16 @@ export const RULES: readonly Rule[] = [
         check: ({ objects }) =>
             objects.flatMap((object) => {
                 const where = nameOf(object);
-                const spec = object.spec as { type?: string; tls?: unknown[] } | undefined;
+                const spec = object.spec as { type?: string; tls?: unknown[]; externalIPs?: unknown[] } | undefined;
+                if (object.kind === "Service" && (spec?.externalIPs ?? []).length > 0) {
+                    return [
+                        {
+                            where,
+                            what: "a Service with externalIPs takes over an address of the nodes, without TLS",
+                            fix: "use ingress or gateway, with a certificate",
+                        },
+                    ];
+                }
                 if (object.kind === "Service" && (spec?.type === "LoadBalancer" || spec?.type === "NodePort")) {
                     return [
                         {
@@ -456,7 +465,10 @@ function restrictedViolations(object: RenderedObject): Found[] {
         if (!SAFE_VOLUMES.includes(type))
             report(where, `the volume ${String(volume["name"])} is a ${type}`, `use one of ${SAFE_VOLUMES.join(", ")}`);
     }
-    for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
+    if (pod["sysctls"] !== undefined)
+        report(where, "it changes settings of the node's kernel", "remove securityContext.sysctls");
+    const { initContainers = [], containers = [], ephemeralContainers = [] } = spec;
+    for (const container of [...initContainers, ...containers, ...ephemeralContainers]) {
         const at = `${where} ${container.name ?? ""}`;
         const own = container.securityContext ?? {};
         const capabilities = (own["capabilities"] ?? {}) as { drop?: string[]; add?: string[] };
@@ -464,6 +476,10 @@ function restrictedViolations(object: RenderedObject): Found[] {
         if ((own["runAsNonRoot"] ?? pod["runAsNonRoot"]) !== true)
             report(at, "it may run as root", "runAsNonRoot: true");
         if ((own["runAsUser"] ?? pod["runAsUser"]) === 0) report(at, "it runs as user 0", "set another runAsUser");
+        if ((container.ports ?? []).some((port) => ((port as { hostPort?: number } | null)?.hostPort ?? 0) !== 0))
+            report(at, "it listens at a port of the node, which no NetworkPolicy guards", "remove hostPort");
+        if (own["procMount"] !== undefined && own["procMount"] !== "Default")
+            report(at, "it sees the node's /proc", "remove procMount");
         if (own["privileged"] === true) report(at, "it is privileged", "remove privileged");
         if (own["allowPrivilegeEscalation"] !== false)
             report(at, "it may gain privileges", "allowPrivilegeEscalation: false");

@@ -25,13 +25,18 @@ export async function kubeScore(program: string, renders: readonly Render[]): Pr
     const args = ["score", "--output-format", "json", "--kubernetes-version", `v${minor}`];
     const optional = further.flatMap((check) => ["--enable-optional-test", check]);
     // An annotation in a manifest must not silence it: exceptions have one place.
-    const words = [...args, ...optional, "--disable-ignore-checks-annotations", ...renders.map(({ file }) => file)];
-    const result = await run(program, words, { variables: process.env, timeLimit: 60_000 });
-    // It ends with code 1 when it finds something, and when it cannot read a file.
-    if (!result.stdout.trimStart().startsWith("[")) {
-        throw new Error(`kube-score ${result.failure ?? "printed no list"}:\n${lastLines(result.stderr, 6)}`);
+    const scored: ScoredObject[] = [];
+    // A few at a time: it prints 40 kB for each render, and of a long output only the end is kept.
+    for (let from = 0; from < renders.length; from += 10) {
+        const files = renders.slice(from, from + 10).map(({ file }) => file);
+        const words = [...args, ...optional, "--disable-ignore-checks-annotations", ...files];
+        const result = await run(program, words, { variables: process.env, timeLimit: 60_000 });
+        // It ends with code 1 when it finds something, and when it cannot read a file.
+        if (!result.stdout.trimStart().startsWith("[")) {
+            throw new Error(`kube-score ${result.failure ?? "printed no list"}:\n${lastLines(result.stderr, 6)}`);
+        }
+        scored.push(...(JSON.parse(result.stdout) as readonly ScoredObject[]));
     }
-    const scored = JSON.parse(result.stdout) as readonly ScoredObject[];
     const nameOf = ({ type_meta, object_meta }: ScoredObject): string => `${type_meta.kind}/${object_meta.name}`;
     const read = new Set(scored.map(nameOf));
     const workloads = renders.flatMap(({ objects }) => objects.filter(({ spec }) => spec?.template !== undefined));

@@ -13,11 +13,11 @@ interface Report {
 }
 
 /** All that the sample's image, its training and its tests install. */
-const requirements = join(checkoutRoot, "examples", "mf-demo", "requirements-test.txt");
+export const pythonRequirements = join(checkoutRoot, "examples", "mf-demo", "requirements-test.txt");
 
 /** Known weaknesses of the sample's Python packages. */
 export async function pipAudit(program: string): Promise<Looked> {
-    const args = ["--requirement", requirements, "--require-hashes", "--disable-pip", "--format", "json"];
+    const args = ["--requirement", pythonRequirements, "--require-hashes", "--disable-pip", "--format", "json"];
     const result = await run(program, [...args, "--progress-spinner", "off", "--timeout", "20"], {
         variables: process.env,
         timeLimit: 5 * 60_000,

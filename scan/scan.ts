@@ -4,13 +4,15 @@ import { dirname, join } from "node:path";
 import { cacheDir, checkoutRoot } from "../local/paths";
 import { pythonEnvironment } from "../local/python";
 import { ensureTools } from "../local/tools";
+import { actionlint } from "./actionlint";
 import { checkov } from "./checkov";
 import { customResources } from "./custom-resources";
 import { type Exception, readExceptions, sortFindings } from "./exceptions";
 import { kubeScore } from "./kube-score";
+import { licences } from "./licences";
 import { kubeconform } from "./kubeconform";
 import { npmAudit } from "./npm-audit";
-import { pipAudit } from "./pip-audit";
+import { pipAudit, pythonRequirements } from "./pip-audit";
 import { policy } from "./policy";
 import { renderAll } from "./renders";
 import type { Finding, Scanner } from "./scanner";
@@ -31,7 +33,7 @@ export interface ScanOutcome {
 
 /** Runs every scanner over every render of the chart and over the pinned packages; prints a line for each. */
 export async function scan({ log, kubeconfig }: ScanOptions): Promise<ScanOutcome> {
-    const tools = await ensureTools(["helm", "kubectl", "kubeconform", "kube-score"], { log });
+    const tools = await ensureTools(["helm", "kubectl", "kubeconform", "kube-score", "actionlint"], { log });
     const pythonProgram = async (name: string): Promise<string> => {
         const python = await pythonEnvironment(join(checkoutRoot, "scan", "python", `${name}.txt`), { log });
         return join(dirname(python), name);
@@ -56,8 +58,13 @@ export async function scan({ log, kubeconfig }: ScanOptions): Promise<ScanOutcom
             { name: "kube-score", look: () => kubeScore(tools["kube-score"].path, renders) },
             { name: "checkov", look: async () => checkov(await pythonProgram("checkov"), manifests, renders) },
             { name: "policy", look: () => Promise.resolve(policy(renders)) },
+            { name: "actionlint", look: () => actionlint(tools.actionlint.path) },
             { name: "npm audit", look: () => npmAudit() },
             { name: "pip-audit", look: async () => pipAudit(await pythonProgram("pip-audit")) },
+            {
+                name: "licences",
+                look: async () => licences(await pythonEnvironment(pythonRequirements, { log })),
+            },
         ];
         refuseUnknown(
             exceptions,

@@ -48,7 +48,25 @@ const suites: Readonly<Record<string, (surroundings: Surroundings) => Promise<vo
 };
 const BESIDE = "cluster";
 /** Each takes minutes and tests one room through and through; `make test` runs it in substance with its neighbours. */
-const ONLY_IN_ALL = ["push", "edits", "live"].map((name) => `test/cluster/${name}.test.ts`);
+const ONLY_IN_ALL = [
+    "push",
+    "edits",
+    "live",
+    "lifecycle",
+    "kills",
+    "interference",
+    "status",
+    "drills",
+    "drills-node",
+    "drift",
+    "rollback",
+    "i-want-to",
+    "rbac",
+    "rotate-key",
+    "new",
+    "rollouts",
+    "verify",
+].map((name) => `test/cluster/${name}.test.ts`);
 
 async function main(): Promise<void> {
     const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
@@ -89,11 +107,14 @@ async function check(suite: string, file: string, args: readonly string[], here:
 }
 
 async function mocha(suite: string, spec: string, env: Environment, here: Surroundings): Promise<void> {
+    const report = process.env["ML_API_TEST_REPORT"];
     const args = [
         "--config",
         ".mocharc.json",
-        "--reporter",
-        "spec",
+        // A report is for a program that asked for it (test/soak.ts): an outcome for each test.
+        ...(report === undefined
+            ? ["--reporter", "spec"]
+            : ["--reporter", "json", "--reporter-option", `output=${report}`]),
         "--timeout",
         suite === "unit" ? "10000" : "300000",
         "--spec",

@@ -6,4 +6,5 @@ export const ACTIONS = {
     downloadArtifact: { uses: "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c", release: "v8.0.1" },
     pulumiCli: { uses: "pulumi/actions@8e5e406f4007fca908480587cb9893c07090f58d", release: "v7.0.0" },
     pulumiLogin: { uses: "pulumi/auth-actions@141415910c3beb54e03b48e9057c204c97b956f2", release: "v2.1.0" },
+    cosign: { uses: "sigstore/cosign-installer@6f9f17788090df1f26f669e9d70d6ae9567deba6", release: "v4.1.2" },
 } as const;

@@ -1,10 +1,11 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Problem } from "../../components/config/problem";
+import { checkoutImages } from "../../local/image/sources";
 import type { BranchMap } from "../map";
 import { deploymentSettings } from "./deployments";
 import { deployerTable, environments, rulesets } from "./github";
-import { pullRequestWorkflow, pushWorkflow } from "./workflows";
+import { imageWorkflow, pullRequestWorkflow, pushWorkflow } from "./workflows";
 
 /** The part of docs/branching.md that is generated. */
 const TABLE = { file: "docs/branching.md", begin: "<!-- deployers: begin -->", end: "<!-- deployers: end -->" };
@@ -15,9 +16,11 @@ export function generated(
     map: BranchMap,
     stacks: Readonly<Record<string, readonly string[]>>,
 ): ReadonlyMap<string, string> {
+    const images = checkoutImages(root);
     return new Map([
         [".github/workflows/pull-request.yaml", pullRequestWorkflow(map)],
         [".github/workflows/push.yaml", pushWorkflow(map)],
+        ...(images.length === 0 ? [] : [[".github/workflows/image.yaml", imageWorkflow(map, images)] as const]),
         [".github/rulesets.json", rulesets(map)],
         [".github/environments.json", environments(map)],
         ["deployments/settings.json", deploymentSettings(map, stacks)],

@@ -2,10 +2,12 @@
 
     python3 -I -c "$(cat ask.py)" MODE NAME=VALUE...
 
-MODE test is what `helm test` runs: it waits up to a minute, tells what was answered, and also asks without a key.
+MODE test is what Jobs run (on a deploy, for a candidate, for `helm test`): it tells what was answered and when, also asks
+without a key, and is patient for a minute with what is no fault of the version: a Service that a node does not know yet, and
+an API that is busy (429). Any other answer counts the first time.
 MODE warm-up is a startup probe: it asks once, and says nothing but why it failed.
 
-    API_URL                  http://HOST:PORT
+    API_URL                  http://HOST:PORT, several with spaces: all must be ready, the last one predicts
     READY_PATH               GET, expects 200
     PREDICT_PATH             POST, expects 200
     SAMPLE                   body of the prediction as JSON; empty: none is asked for
@@ -17,7 +19,9 @@ import http.client
 import sys
 import time
 
-READY_SECONDS = 2
+CONNECT_SECONDS = READY_SECONDS = 2
+PATIENCE_SECONDS = 60
+BUSY = 429
 
 
 def main():
@@ -26,49 +30,55 @@ def main():
     sample, keys_file = given["SAMPLE"], given["API_KEYS_FILE"]
     # A server that gives up after its time-out still has the time to say so: its words say more than ours.
     predict_seconds = float(given["REQUEST_TIMEOUT_SECONDS"]) + 5
+    end = time.monotonic() + (PATIENCE_SECONDS if mode == "test" else 0)
 
-    def ask(path, seconds, body=None, key=None):
+    def ask(url, path, seconds, body=None, key=None):
+        """What is answered; None: nobody could be reached."""
         headers = {"Content-Type": "application/json"} if body else {}
         if key:
             headers["Authorization"] = "Bearer " + key
         # No proxy and no redirect, unlike urllib: who is asked is the API and nobody else.
-        connection = http.client.HTTPConnection(given["API_URL"].split("//", 1)[1], timeout=seconds)
+        connection = http.client.HTTPConnection(url.split("//", 1)[1], timeout=CONNECT_SECONDS)
         try:
+            connection.connect()
+        except OSError as error:
+            return None, str(error) or type(error).__name__
+        try:
+            connection.sock.settimeout(seconds)
             connection.request("POST" if body else "GET", path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
-            return None, str(error) or type(error).__name__
+            return "no answer", str(error) or type(error).__name__
         finally:
             connection.close()
 
-    def expect(wanted, what, answer):
+    def expect(wanted, what, passing, url, *request):
+        """Asks until there is an answer that counts: one that is not among those which pass by themselves."""
+        answer = ask(url, *request)
+        while answer[0] in passing and time.monotonic() < end:
+            time.sleep(1)
+            answer = ask(url, *request)
         status, text = answer[0] or "no answer", answer[1][:1000]
         if mode == "test":
-            print(f"{what}: {status} {text}", flush=True)
+            print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), f"{what}: {status} {text}", flush=True)
         if status != wanted:
-            sys.exit(f"{what}: expected {wanted}, got {status} from {given['API_URL']}: {text}")
+            sys.exit(f"{what}: expected {wanted}, got {status} from {url}: {text}")
 
-    ready = ask(ready_path, READY_SECONDS)
-    if mode == "test":
-        # A Service can need a moment until each node knows of a pod that has just become ready.
-        for _ in range(14):
-            if ready[0] == 200:
-                break
-            time.sleep(2)
-            ready = ask(ready_path, READY_SECONDS)
-    expect(200, f"GET {ready_path}", ready)
-
+    for url in given["API_URL"].split():
+        # The API may be up before its Service leads to it; and a pod among several may be about to become ready.
+        expect(200, f"GET {ready_path}", (None, "no answer", BUSY, 503), url, ready_path, READY_SECONDS)
     if not sample:
         print("verify.sample is empty: no prediction was asked for")
         return
+    predict = (url, predict_path, predict_seconds, sample.encode())
     key = None
     if keys_file:
         if mode == "test":
-            expect(401, f"POST {predict_path} without a key", ask(predict_path, predict_seconds, sample.encode()))
+            expect(401, f"POST {predict_path} without a key", (None,), *predict)
         with open(keys_file, encoding="utf-8") as lines:
             key = lines.readline().strip()
-    expect(200, f"POST {predict_path}", ask(predict_path, predict_seconds, sample.encode(), key))
+    expect(200, f"POST {predict_path}", (None, BUSY), *predict, key)
 
 
 main()

@@ -1,9 +1,9 @@
-{{/* Metadata of an object, named after the release, (list root component labels): component is api or test; labels are those by which another program finds the object. */}}
+{{/* Metadata of an object, named after the release, (list root component labels): component is api or a Job's; labels are those by which another program finds the object. */}}
 {{- define "ml-api.metadata" -}}
 {{- $root := index . 0 -}}
 {{- $chart := printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
 {{- /* Quoted: "on" and "1e3" are names, too. */ -}}
-name: {{ ternary $root.Release.Name (printf "%s-test" $root.Release.Name) (eq (index . 1) "api") | quote }}
+name: {{ ternary $root.Release.Name (printf "%s-%s" $root.Release.Name (index . 1)) (eq (index . 1) "api") | quote }}
 namespace: {{ $root.Release.Namespace | quote }}
 {{- /* The chart's version stays out of the pods: a chart update restarts nothing. */}}
 labels:
@@ -16,7 +16,7 @@ labels:
 {{ merge (include "ml-api.selectorLabels" . | fromJson) $own | toYaml }}
 {{- end -}}
 
-{{/* What a selector matches, (list root component), as JSON: never changes during the life of a release. The test's pod is another component, so that the Service never sends it a request. */}}
+{{/* What a selector matches, (list root component), as JSON: never changes during the life of a release. The pods of Jobs are other components, so that the Service never sends them a request. */}}
 {{- define "ml-api.selectorLabels" -}}
 {{ dict "app.kubernetes.io/name" (index . 0).Chart.Name "app.kubernetes.io/instance" (index . 0).Release.Name "app.kubernetes.io/component" (index . 1) | toJson }}
 {{- end -}}
@@ -85,28 +85,7 @@ labels:
 {{/* "true" if a rollout stops a pod before it starts its successor: where each pod holds a card, there may be none to spare. */}}
 {{- define "ml-api.replacesPods" }}{{ if and .Values.gpu.count (eq .Values.gpu.rollout "replace") }}true{{ end }}{{ end -}}
 
-{{/*
-Every time of the chart, in seconds, as JSON. Four values decide: R = api.requestTimeoutSeconds, L = model.loadBudgetSeconds,
-F = model.download.fetchBudgetSeconds (0 without a download) and N, the most pods there may be (replicas, or
-autoscaling.maxReplicas). Each number and the ones that must stay below it:
-preStop           15                  until each node has stopped sending to the pod; 5 s was seen to lose requests
-gracefulShutdown  R + 5               the server finishes what it has accepted                              > R
-gracePeriod       preStop + gracefulShutdown + 10   the kubelet's countdown includes preStop                > both
-gatewayTimeout    R + 5               a proxy in front gives up later than the server                       > R
-keepAlive         75                  longer than a proxy keeps an idle connection (60 s is the common one)
-startupPeriod     2                   a small model serves as soon as it can; 5 with verify.warmUp, which starts a Python
-startupTimeout    2                   one try; R + 5 with verify.warmUp, where a try is a prediction
-startupFailures   ceil(L / startupPeriod)           so startupBudget = startupPeriod * startupFailures >= L
-workerTimeout     max(R, startupBudget) + 5         gunicorn ends a worker that is silent for so long         > R, L
-minReady          5                   a pod that dies right after its first prediction does not count
-progressDeadline  F + startupBudget + minReady + gracePeriod + 120 (+ startupTimeout with verify.warmUp: the last try)
-                  the longest between two steps of a rollout: place the pod and pull its image (120), fetch, load, stay
-                  ready; on a full cluster, and with gpu.rollout replace, wait until the pod before it has drained, too
-releaseTimeout    N * progressDeadline + gracePeriod + 30
-                  what `helm --wait` needs: pods are replaced one at a time, each within the progress deadline. So Helm
-                  never gives up on a rollout that the cluster still calls progressing; 30 are for Helm's own requests
-testDeadline      2R + 190            place and pull as above, ask for readiness (60) and twice for a prediction (R + 5 each)
-*/}}
+{{/* Every time of the chart, in seconds, as JSON. README.md ("Times") says where each comes from, and what must stay below it. */}}
 {{- define "ml-api.timing" -}}
 {{- $requestTimeout := .Values.api.requestTimeoutSeconds | int64 -}}
 {{- $warmUp := .Values.verify.warmUp -}}
@@ -119,23 +98,20 @@ testDeadline      2R + 190            place and pull as above, ask for readiness
 {{- $startupTimeout := ternary (add $requestTimeout 5) 2 $warmUp -}}
 {{- $startupFailures := div (add (int64 .Values.model.loadBudgetSeconds) $startupPeriod -1) $startupPeriod -}}
 {{- $startupBudget := mul $startupPeriod $startupFailures -}}
+{{- $started := add $placeAndPull $fetchBudget $startupBudget (ternary $startupTimeout 0 $warmUp) -}}
 {{- $minReady := 5 -}}
-{{- $progressDeadline := add $fetchBudget $startupBudget (ternary $startupTimeout 0 $warmUp) $minReady $gracePeriod $placeAndPull -}}
+{{- $progressDeadline := add $started $minReady $gracePeriod -}}
+{{- $asked := add 60 (mul 2 (add $requestTimeout 5)) -}}
+{{- $testDeadline := add $placeAndPull $asked -}}
+{{- $verifyDeadline := ternary $testDeadline 0 .Values.verify.onDeploy -}}
+{{- $candidateDeadline := ternary (add $started $asked $gracePeriod) 0 .Values.verify.candidate -}}
 {{- dict
-  "preStop" $preStop
-  "gracefulShutdown" $gracefulShutdown
-  "gracePeriod" $gracePeriod
-  "gatewayTimeout" (add $requestTimeout 5)
-  "keepAlive" 75
-  "startupPeriod" $startupPeriod
-  "startupTimeout" $startupTimeout
-  "startupFailures" $startupFailures
-  "startupBudget" $startupBudget
+  "preStop" $preStop "gracefulShutdown" $gracefulShutdown "gracePeriod" $gracePeriod
+  "gatewayTimeout" (add $requestTimeout 5) "keepAlive" 75
+  "startupPeriod" $startupPeriod "startupTimeout" $startupTimeout "startupFailures" $startupFailures "startupBudget" $startupBudget
   "workerTimeout" (add (max $requestTimeout $startupBudget) 5)
-  "fetchBudget" $fetchBudget
-  "minReady" $minReady
-  "progressDeadline" $progressDeadline
-  "releaseTimeout" (add (mul (include "ml-api.pods" (list . "maxReplicas") | int64) $progressDeadline) $gracePeriod 30)
-  "testDeadline" (add $placeAndPull 60 (mul 2 (add $requestTimeout 5)))
+  "fetchBudget" $fetchBudget "minReady" $minReady "progressDeadline" $progressDeadline
+  "testDeadline" $testDeadline "verifyDeadline" $verifyDeadline "candidateDeadline" $candidateDeadline
+  "releaseTimeout" (add $candidateDeadline (mul (include "ml-api.pods" (list . "maxReplicas") | int64) $progressDeadline) $gracePeriod $verifyDeadline 30)
   | toJson -}}
 {{- end -}}

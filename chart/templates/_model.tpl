@@ -69,13 +69,9 @@ the larger of the two, so this one makes no pod harder to place. files/fetch_mod
 {{- $urlFolder := "/var/run/ml-api/model-url" -}}
 {{- if $download.urlSecret }}{{ $_ := set $env "MODEL_URL_FILE" (printf "%s/url" $urlFolder) }}{{ else }}{{ $_ := set $env "MODEL_URL" $download.url }}{{ end -}}
 {{- /* How this network is left, and whom it trusts: the same for the download as for the API. */ -}}
-{{- range list "HTTPS_PROXY" "https_proxy" "NO_PROXY" "no_proxy" "SSL_CERT_FILE" "SSL_CERT_DIR" -}}
-{{- if get $.Values.env . }}{{ $_ := set $env . (get $.Values.env .) }}{{ end -}}
-{{- end -}}
+{{- range $key := list "HTTPS_PROXY" "https_proxy" "NO_PROXY" "no_proxy" "SSL_CERT_FILE" "SSL_CERT_DIR" }}{{ with get $.Values.env $key }}{{ $_ := set $env $key . }}{{ end }}{{ end -}}
 {{- $authority := "" -}}
-{{- range include "ml-api.secrets" . | fromJsonArray -}}
-{{- if eq .variable "SSL_CERT_FILE" }}{{ $authority = printf "%s/%s" (include "ml-api.secretsFolder" $) .name }}{{ $_ := set $env .variable $authority }}{{ end -}}
-{{- end -}}
+{{- range include "ml-api.secrets" . | fromJsonArray }}{{ if eq .variable "SSL_CERT_FILE" }}{{ $authority = printf "%s/%s" (include "ml-api.secretsFolder" $) .name }}{{ $_ := set $env .variable $authority }}{{ end }}{{ end -}}
 - name: fetch-model
   image: {{ include "ml-api.image" . | quote }}
   imagePullPolicy: {{ include "ml-api.imagePullPolicy" . }}
@@ -110,16 +106,12 @@ the larger of the two, so this one makes no pod harder to place. files/fetch_mod
 {{- $model := $values.model -}}
 {{- $download := $model.download -}}
 {{- $sources := list -}}
-{{- range $key, $isSet := dict "model.download" (or $download.url $download.urlSecret) "model.image" $model.image.reference "model.volume" $model.volume.claim -}}
-{{- if $isSet }}{{ $sources = append $sources $key }}{{ end -}}
-{{- end -}}
+{{- range $key, $isSet := dict "model.download" (or $download.url $download.urlSecret) "model.image" $model.image.reference "model.volume" $model.volume.claim }}{{ if $isSet }}{{ $sources = append $sources $key }}{{ end }}{{ end -}}
 {{- $downloads := has "model.download" $sources -}}
 {{- $port := regexFind "^https://[^/?#]*" $download.url | regexFind ":[0-9]+$" | trimPrefix ":" | default "443" -}}
 {{- $anyPort := or $download.urlSecret (get $values.env "HTTPS_PROXY") (get $values.env "https_proxy") -}}
 {{- $closed := and $downloads $values.network.enabled -}}
-{{- range $to := $values.network.to -}}
-{{- if $to }}{{ if or $anyPort (eq (toString (int64 ($to.port | default 443))) $port) }}{{ $closed = false }}{{ end }}{{ end -}}
-{{- end -}}
+{{- range $to := $values.network.to }}{{ if $to }}{{ if or $anyPort (eq (toString (int64 ($to.port | default 443))) $port) }}{{ $closed = false }}{{ end }}{{ end }}{{ end -}}
 
 {{- $rules := list
   (list (gt (len $sources) 1) (printf "%s are set, and a model has one source: keep one and empty the others." (join " and " $sources)))

@@ -25,16 +25,6 @@ API_KEYS_FILE: {{ ternary "/var/run/ml-api/keys/keys" "" .Values.apiKey.enabled 
 {{ include "ml-api.model.env" . }}
 {{- end -}}
 
-{{/* Variables that `env` and `secrets` may set otherwise: an image can have its models in a cache folder of its own. */}}
-{{- define "ml-api.defaultEnv" -}}
-HOME: /tmp
-TOKENIZERS_PARALLELISM: "false"
-XDG_CACHE_HOME: /var/cache/ml-api
-{{- range $variable, $folder := dict "HF_HOME" "huggingface" "TORCH_HOME" "torch" "TORCHINDUCTOR_CACHE_DIR" "torchinductor" "TRITON_CACHE_DIR" "triton" "CUDA_CACHE_PATH" "cuda" "KERAS_HOME" "keras" "MPLCONFIGDIR" "matplotlib" "NUMBA_CACHE_DIR" "numba" }}
-{{ $variable }}: /var/cache/ml-api/{{ $folder }}
-{{- end }}
-{{- end -}}
-
 {{/* What `secrets` asks for, as a JSON list: each entry with its name, whether it is a file, and the variable that the API gets. */}}
 {{- define "ml-api.secrets" -}}
 {{- $secrets := list -}}
@@ -47,7 +37,7 @@ XDG_CACHE_HOME: /var/cache/ml-api
 
 {{/* All variables of the API's container as a sorted list, those out of Secrets at its end. */}}
 {{- define "ml-api.env" -}}
-{{- $env := merge (include "ml-api.contractEnv" . | fromYaml) (include "ml-api.defaultEnv" . | fromYaml) -}}
+{{- $env := merge (include "ml-api.contractEnv" . | fromYaml) (.Files.Get "files/default-variables.yaml" | fromYaml) -}}
 {{- range $name, $text := .Values.env }}{{ if not (kindIs "invalid" $text) }}{{ $_ := set $env $name $text }}{{ end }}{{ end -}}
 {{- $secrets := include "ml-api.secrets" . | fromJsonArray -}}
 {{- range $secrets }}{{ $_ := unset $env .variable }}{{ end -}}
@@ -65,7 +55,7 @@ XDG_CACHE_HOME: /var/cache/ml-api
 {{/* Text that Kubernetes must not expand: in a variable it reads $(NAME) as another one's value and $$ as $. */}}
 {{- define "ml-api.literal" }}{{ replace "$" "$$" . }}{{ end -}}
 
-{{/* Restricted Pod Security of the API's pod and the test's. No token: neither talks to the cluster. */}}
+{{/* Restricted Pod Security of the API's pod and the Jobs'. No token: none talks to the cluster. */}}
 {{- define "ml-api.podSecurity" -}}
 serviceAccountName: {{ .Release.Name | quote }}
 automountServiceAccountToken: false
@@ -81,9 +71,7 @@ securityContext:
   seccompProfile: { type: RuntimeDefault }
 {{- $pullSecrets := list -}}
 {{- range $name, $wanted := .Values.image.pullSecrets }}{{ if $wanted }}{{ $pullSecrets = append $pullSecrets (dict "name" $name) }}{{ end }}{{ end -}}
-{{- with $pullSecrets }}
-imagePullSecrets: {{ toJson . }}
-{{- end }}
+{{- with $pullSecrets }}{{ printf "\nimagePullSecrets: %s" (toJson .) }}{{ end }}
 {{- end -}}
 
 {{/* Restricted Pod Security of a container. */}}
@@ -100,22 +88,6 @@ securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true
 {{- end -}}
 
 {{- define "ml-api.keysVolumeMount" }}{{ if .Values.apiKey.enabled }}- { name: keys, mountPath: /var/run/ml-api/keys, readOnly: true }{{ end }}{{ end -}}
-
-{{/* The command that asks the API whether it is ready and for a prediction, (list root mode url); see files/ask.py. */}}
-{{- define "ml-api.ask" -}}
-{{- $root := index . 0 -}}
-{{- $sample := empty $root.Values.verify.sample | ternary "" (toJson $root.Values.verify.sample) -}}
-{{- $contract := include "ml-api.contractEnv" $root | fromYaml -}}
-- python3
-- -I
-- -c
-- |
-  {{- $root.Files.Get "files/ask.py" | include "ml-api.literal" | nindent 2 }}
-- {{ index . 1 }}
-{{- range $name, $text := merge (dict "API_URL" (index . 2) "READY_PATH" $root.Values.api.paths.ready "PREDICT_PATH" $root.Values.api.paths.predict "SAMPLE" $sample) (pick $contract "API_KEYS_FILE" "REQUEST_TIMEOUT_SECONDS") }}
-- {{ printf "%s=%s" $name $text | include "ml-api.literal" | quote }}
-{{- end }}
-{{- end -}}
 
 {{/* What a pod read out of Secrets has no other trace in it; another text here restarts it. */}}
 {{- define "ml-api.podAnnotations" -}}
@@ -136,20 +108,15 @@ terminationGracePeriodSeconds: {{ (include "ml-api.timing" . | fromJson).gracePe
 {{- with .Values.gpu.runtimeClass }}
 runtimeClassName: {{ . | quote }}
 {{- end }}
-tolerations:
-  - { key: {{ .Values.gpu.type | quote }}, operator: Exists, effect: NoSchedule }
+tolerations: [{ key: {{ .Values.gpu.type | quote }}, operator: Exists, effect: NoSchedule }]
 {{- with include "ml-api.entries" .Values.gpu.nodeLabels }}
 nodeSelector: {{ . }}
 {{- end }}
 {{- end }}
 topologySpreadConstraints:
   # Each version is spread by itself, else the pods that are about to go would decide where the new ones land.
-  {{- range $topology := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-  - maxSkew: 1
-    topologyKey: {{ $topology }}
-    whenUnsatisfiable: ScheduleAnyway
-    matchLabelKeys: [pod-template-hash]
-    labelSelector: { matchLabels: {{ include "ml-api.selectorLabels" (list $ "api") }} }
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - { topologyKey: {{ . }}, maxSkew: 1, whenUnsatisfiable: ScheduleAnyway, matchLabelKeys: [pod-template-hash], labelSelector: { matchLabels: {{ include "ml-api.selectorLabels" (list $ "api") }} } }
   {{- end }}
 volumes:
   - { name: tmp, emptyDir: { sizeLimit: {{ .Values.storage.tmp | quote }} } }
@@ -157,9 +124,7 @@ volumes:
   - { name: shared-memory, emptyDir: { medium: Memory, sizeLimit: {{ .Values.storage.sharedMemory | quote }} } }
   {{- with include "ml-api.keysVolume" . }}{{ . | nindent 2 }}{{ end }}
   {{- $files := list -}}
-  {{- range include "ml-api.secrets" . | fromJsonArray -}}
-  {{- if .isFile }}{{ $files = append $files (dict "secret" (dict "name" .secret "items" (list (dict "key" .key "path" .name)))) }}{{ end -}}
-  {{- end }}
+  {{- range include "ml-api.secrets" . | fromJsonArray }}{{ if .isFile }}{{ $files = append $files (dict "secret" (dict "name" .secret "items" (list (dict "key" .key "path" .name)))) }}{{ end }}{{ end }}
   {{- with $files }}
   - { name: secrets, projected: { defaultMode: 288, sources: {{ toJson . }} } }
   {{- end }}
@@ -238,4 +203,28 @@ volumeMounts:
 {{- end -}}
 {{ toYaml $result }}
 {{- else }}{{ index . 0 }}{{ end -}}
+{{- end -}}
+
+{{/* The pods' template, (list root labels). */}}
+{{- define "ml-api.podTemplate" -}}
+{{- $root := index . 0 -}}
+metadata:
+  labels:
+    {{- include "ml-api.podLabels" (list $root "api" (index . 1)) | nindent 4 }}
+  {{- with include "ml-api.podAnnotations" $root | trim }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- with $root.Values.merge }}
+  {{- include "ml-api.merged" (list (include "ml-api.podSpec" $root) (omit .pod "containers")) | nindent 2 }}
+  containers:
+    - {{ include "ml-api.merged" (list (include "ml-api.apiContainer" $root) .container) | nindent 6 | trim }}
+    {{- with .pod.containers }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- end }}
+{{- end -}}
+
+{{/* The label that tells this template's pods from those of another one, while both serve: Helm waits for the new, not until the old are gone. */}}
+{{- define "ml-api.versionLabel" -}}
+ml-api/pod-version: v{{ include "ml-api.podTemplate" (list . dict) | fromYaml | toJson | sha256sum | trunc 15 }}
 {{- end -}}

@@ -5,6 +5,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
 import { didYouMean } from "./nearest";
+import { visible } from "./visible";
 
 // This room is loaded by the command `ml-api` as well, so nothing here loads the Pulumi SDK.
 
@@ -31,7 +32,9 @@ export class KubeconfigProblem extends Error {
         readonly what: string,
         readonly fix: string,
     ) {
-        super(`${where}: ${what}`);
+        super(visible(`${where}: ${what}`));
+        // Names of a kubeconfig stand in it, and go to a terminal.
+        this.what = visible(what);
     }
 }
 
@@ -125,7 +128,7 @@ export function readKubeconfig(env: NodeJS.ProcessEnv): Kubeconfig | undefined {
 function readDocument(file: string): Settings {
     let content: unknown;
     try {
-        content = parse(fs.readFileSync(file, "utf8"));
+        content = parse(fs.readFileSync(file, "utf8"), { logLevel: "error" });
     } catch (error) {
         const why = error instanceof Error ? (error.message.split("\n", 1)[0] ?? "") : String(error);
         throw new KubeconfigProblem(file, `this kubeconfig cannot be read as YAML: ${why}`, LOG_IN);

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { visibleLines } from "./visible";
 
 /** One thing that is wrong with what a person wrote: where it stands, what was found, and what to do about it. */
 export interface Problem {
@@ -28,5 +29,6 @@ function describe(subject: string, problems: readonly Problem[]): string {
     const lines = problems.map(
         ({ where, what, fix }) => `  ${where}: ${what}` + (fix === undefined ? "" : `\n      → ${fix}`),
     );
-    return [`${subject}: ${count}`, ...lines].join("\n");
+    // What a person wrote stands in it, and goes to a terminal.
+    return visibleLines([`${subject}: ${count}`, ...lines].join("\n"));
 }

@@ -1,4 +1,5 @@
 import * as path from "node:path";
+import { blockedProblems, readBlocked } from "./blocked";
 import { InputError, type Problem } from "./problem";
 import type { Settings } from "./settings";
 import { readStack } from "./stack";
@@ -8,18 +9,20 @@ import { adviceOnUnknownKey, readValuesSchema, unknownKeys, type ValuesSchema } 
 
 /**
  * Everything that is wrong with the stack files and values files of a project, without Pulumi, Helm or a cluster: what a stack
- * file may not say, keys that the chart does not have, and values files that no stack uses. Whether values fit the chart
- * otherwise, only its render says.
+ * file may not say, keys that the chart does not have, digests that are blocked, and values files that no stack uses. Whether
+ * values fit the chart otherwise, only its render says.
  *
  * @param root the project's root folder
  * @param chart the chart's folder, relative to it
  */
 export function checkProject(root: string, chart = "chart"): Problem[] {
     const schema = readValuesSchema(path.join(root, chart));
+    const list = readBlocked(root);
     const problems = stackNames(root).flatMap((stack): Problem[] => {
         try {
             const settings = readStack(root, stack);
-            return schema === undefined ? [] : unknownValues(settings, schema);
+            const blocked = blockedProblems(list, settings.values, settings.places, settings.valuesFile);
+            return schema === undefined ? blocked : [...unknownValues(settings, schema), ...blocked];
         } catch (error) {
             if (error instanceof InputError) return [...error.problems];
             throw error;

@@ -1,5 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { blockedProblems, readBlocked } from "./blocked";
 import { type ConfigKey, SECRET_KEYS, undeclaredKey } from "./config-keys";
 import { didYouMean } from "./nearest";
 import { InputError, type Problem } from "./problem";
@@ -64,6 +65,9 @@ export function loadSettings(): Settings {
     const settings = readSettings(source);
     const unused = unusedValuesFiles(source.root, [settings.valuesFile]);
     if (unused.length > 0) throw new InputError(`project "${source.project}"`, unused);
+    const { values, places, valuesFile } = settings;
+    const blocked = blockedProblems(readBlocked(source.root), values, places, valuesFile);
+    if (blocked.length > 0) throw new InputError(`stack "${source.stack}"`, blocked);
     return settings;
 }
 

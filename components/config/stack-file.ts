@@ -4,6 +4,7 @@ import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument, Sca
 import { didYouMean } from "./nearest";
 import type { Problem } from "./problem";
 import { reportAmbiguities } from "./values";
+import { dataOf } from "./yaml-data";
 
 /** A value that only the stack's key can read. */
 export const ENCRYPTED = Symbol("encrypted");
@@ -76,7 +77,9 @@ export function readStackFile(root: string, stack: string, project: string): Sta
             reportAmbiguities(value, report);
             reportDates(value, report);
         }
-        config[full] = configText(isNode(value) ? value.toJS(document) : value);
+        const data = isNode(value) ? dataOf(document, value) : { value };
+        if ("value" in data) config[full] = configText(data.value);
+        else report(key.range[0], data.what);
     }
     return { config, places, problems };
 

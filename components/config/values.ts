@@ -13,6 +13,7 @@ import {
     type YAMLMap,
 } from "yaml";
 import { InputError, type Problem } from "./problem";
+import { dataOf } from "./yaml-data";
 
 /** A value as Helm holds it: JSON, with numbers that a double can hold exactly. */
 export type Value = null | boolean | number | string | readonly Value[] | Values;
@@ -94,7 +95,12 @@ export function parseValues(text: string, file: string): ValuesFile {
     if (problems.length === 0) reportAmbiguities(document, report);
     if (problems.length > 0) return finish({}, new Map());
 
-    const values = (document.toJS() as Values | null) ?? {};
+    const data = dataOf(document);
+    if ("what" in data) {
+        report(0, data.what);
+        return finish({}, new Map());
+    }
+    const values = (data.value as Values | null) ?? {};
     const places = new Map<string, string>();
     if (isMap(document.contents))
         place(document.contents, [], document, (path, offset) =>

@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import type { ApiAccess } from "../config/kubeconfig";
 import type { Target } from "./recover/recover";
 
@@ -8,19 +9,42 @@ export interface Operation {
     readonly access: ApiAccess;
     /** Tells how it goes, as a message on the release. */
     readonly inform: (text: string) => void;
+    readonly warn: (text: string) => void;
+    /** Only for an operation that has failed: a program that has told of an error does not end well any more. */
+    readonly complain: (text: string) => void;
+    /** Tells where it stands; nobody will want to read it afterwards. */
+    readonly progress: (text: string) => void;
 }
+
+/** How an operation has ended, and with what words of the provider when it failed. */
+export type Outcome = { readonly kind: "succeeded" } | { readonly kind: "failed"; readonly errors: readonly string[] };
 
 /** What a companion is still to do. */
 export interface Accompanied {
-    /** Called once, when the operation has ended and before the program goes on. */
-    readonly ended: (outcome: "succeeded" | "failed") => Promise<void>;
+    /**
+     * Called once, when the operation has ended and before the program goes on. A run that is interrupted may end without it.
+     */
+    readonly ended: (outcome: Outcome) => Promise<void>;
 }
 
 /**
  * Something that goes along with every operation. It may refuse it by throwing, as long as nothing has been touched; after that it
- * must neither fail it nor hold the program's process.
+ * must neither fail it nor hold the program's process: its timers are unref'd, its requests have a time limit. One that takes too
+ * long is left behind, but a handle that it keeps open would keep the program, and `pulumi up`, for ever.
  */
 export type Companion = (operation: Operation) => Promise<Accompanied>;
 
-/** In the order in which they start; they end in the opposite one. */
-export const companions: readonly Companion[] = [];
+const load = createRequire(__filename);
+
+/**
+ * In the order in which they start; they end in the opposite one. Each is loaded when it is needed: a preview needs none of them.
+ */
+export const companions: readonly Companion[] = [
+    (operation) => (load("./hold/obey") as typeof import("./hold/obey")).obeyHold(operation),
+    (operation) => (load("./diagnose/companion") as typeof import("./diagnose/companion")).diagnosis(operation),
+    (operation) => (load("./record/record-labels") as typeof import("./record/record-labels")).recordLabels(operation),
+];
+
+/** What a preview of a change is to say beforehand; that a hold after a rollback would refuse it. */
+export const holdWarning: (typeof import("./hold/obey"))["holdWarning"] = (access, owner) =>
+    (load("./hold/obey") as typeof import("./hold/obey")).holdWarning(access, owner);

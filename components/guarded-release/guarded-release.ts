@@ -8,7 +8,7 @@ import type { LiveSide } from "./live/live";
 import { liveOptions } from "./live-options";
 import { findAnnotation, render, type RenderedObject } from "./render/render";
 import { byName, RenderedObjects } from "./render/rendered-objects";
-import { findRepair, type Repair } from "./recover/repair";
+import { findRepair, mayBeUnnoted, type Repair } from "./recover/repair";
 import { refuseUnsafe, safetyOf, warningText } from "./safety/safety";
 import { liveSummary } from "./changes/summary";
 
@@ -26,7 +26,7 @@ export interface GuardedReleaseArgs {
     readonly live?: LiveSide | undefined;
 }
 
-/** Annotation by which the chart says how long an install or upgrade may take, in seconds; see `chart/templates/_helpers.tpl`. */
+/** Annotation by which the chart says how long an install or upgrade may take, in seconds; see `chart/README.md`, Times. */
 export const TIMEOUT_ANNOTATION = "ml-api/release-timeout-seconds";
 /** Helm's own default, for charts that do not say. */
 const DEFAULT_TIMEOUT_SECONDS = 300;
@@ -65,6 +65,17 @@ export class GuardedRelease extends pulumi.ComponentResource {
         const repair = findRepairOf(rendered, args.live);
         const place = { release: args.name, namespace: args.namespace };
         const safety = rendered.then((objects) => safetyOf(args.live, place, objects));
+        const { options, noted } = liveOptions({
+            name,
+            target: {
+                ...place,
+                stack: pulumi.getStack(),
+                objects: () => rendered,
+                timeoutSeconds: async () => timeoutSeconds(await rendered),
+            },
+            live: args.live,
+            repair,
+        });
         const release = new Release(
             name,
             {
@@ -86,19 +97,7 @@ export class GuardedRelease extends pulumi.ComponentResource {
                 // The namespace belongs to this program, or to somebody else; never to Helm.
                 createNamespace: false,
             },
-            {
-                parent: this,
-                ...liveOptions({
-                    name,
-                    target: {
-                        ...place,
-                        objects: () => rendered,
-                        timeoutSeconds: async () => timeoutSeconds(await rendered),
-                    },
-                    live: args.live,
-                    repair,
-                }),
-            },
+            { parent: this, ...options },
         );
         // A message on a resource comes when the resource does: in an update that would be too late, and after a refusal never, with
         // all later messages waiting behind it.
@@ -117,7 +116,10 @@ export class GuardedRelease extends pulumi.ComponentResource {
                 if (warnings !== undefined) void pulumi.log.warn(warnings);
             });
         }
-        const released = pulumi.all([this.objects, release.urn]).apply(([objects]) => byName(objects));
+        const released = pulumi.all([this.objects, release.urn]).apply(async ([objects]) => {
+            await noted();
+            return byName(objects);
+        });
         // There is nothing to protect in it, and a refused destroy should name what is.
         new RenderedObjects(name, released, { parent: this, protect: false });
 
@@ -142,9 +144,12 @@ function findRepairOf(
     rendered: Promise<readonly RenderedObject[]>,
     live: LiveSide | undefined,
 ): Promise<Repair | undefined> {
-    const found = Promise.all([rendered, live?.answer]).then(([objects, answer]) =>
-        answer === undefined ? undefined : findRepair(answer, digestOf(objects), new Date()),
-    );
+    const found = Promise.all([rendered, live?.answer]).then(async ([objects, answer]) => {
+        if (answer === undefined) return undefined;
+        const expected = digestOf(objects);
+        const lease = mayBeUnnoted(answer, expected) ? await live?.lease() : undefined;
+        return findRepair(answer, expected, new Date(), lease);
+    });
     // Whoever waits for the render tells of its failure.
     found.catch(() => undefined);
     return found;

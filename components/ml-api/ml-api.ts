@@ -4,8 +4,10 @@ import type { Cluster } from "../config/cluster";
 import type { Places, Values } from "../config/values";
 import { GuardedRelease } from "../guarded-release/guarded-release";
 import type { LiveSide } from "../guarded-release/live/live";
+import { imageIn } from "../guarded-release/render/image";
 import { createApiKey } from "./api-key";
-import { accessCommand, imageOf, logsCommand, urlOf } from "./outputs";
+import { NAMESPACE_LABELS } from "./namespace";
+import { accessCommand, logsCommand, urlOf } from "./outputs";
 import { keySecretOf, releaseValues } from "./values";
 
 export interface MlApiArgs {
@@ -44,7 +46,7 @@ export class MlApi extends pulumi.ComponentResource {
     readonly namespace: pulumi.Output<string>;
     /** Image reference as the pods get it: `repository:tag@digest`. */
     readonly image: pulumi.Output<string>;
-    /** Where clients reach the API: through its Service, from inside the cluster. */
+    /** Where clients reach the API: the host and path of its Ingress or HTTPRoute, else its Service, from inside the cluster. */
     readonly url: pulumi.Output<string>;
     /** The commands that reach the API from here, with its key. */
     readonly access: pulumi.Output<string>;
@@ -100,7 +102,7 @@ export class MlApi extends pulumi.ComponentResource {
         };
         this.release = pulumi.output(args.name);
         this.namespace = pulumi.output(args.namespace);
-        this.image = release.objects.apply((objects) => imageOf(objects));
+        this.image = release.objects.apply((objects) => imageIn(objects));
         this.url = release.objects.apply((objects) => urlOf(objects, args.namespace));
         this.access = release.objects.apply((objects) => accessCommand(where, objects, values));
         this.logs = pulumi.output(logsCommand(where));
@@ -116,8 +118,3 @@ export class MlApi extends pulumi.ComponentResource {
         });
     }
 }
-
-/** Pods that ask for more than the restricted profile allows are refused by the cluster, and named in warnings. */
-const NAMESPACE_LABELS = Object.fromEntries(
-    ["enforce", "audit", "warn"].map((mode) => [`pod-security.kubernetes.io/${mode}`, "restricted"]),
-);

@@ -95,7 +95,8 @@ export async function build(pin: GoBuild, name: string, folder: string, options:
     };
     const shared = { cwd, variables, onErrorLine, signal: options.signal };
 
-    const listed = await options.run(options.go.program, ["list", "-deps", pin.package], {
+    const tags = pin.tags === undefined ? [] : ["-tags", pin.tags.join(",")];
+    const listed = await options.run(options.go.program, ["list", "-deps", ...tags, pin.package], {
         ...shared,
         timeLimit: fetchLimit,
     });
@@ -108,6 +109,7 @@ export async function build(pin: GoBuild, name: string, folder: string, options:
         "build",
         "-trimpath",
         "-v",
+        ...tags,
         "-ldflags",
         ["-s", "-w", ...settings].join(" "),
         "-o",

@@ -20,6 +20,8 @@ export const toolNames = [
     "kube-score",
     "helm-3.18",
     "crane",
+    "actionlint",
+    "promtool",
 ] as const;
 export type ToolName = (typeof toolNames)[number];
 
@@ -47,6 +49,8 @@ export interface GoBuild {
     readonly package: string;
     /** Variables set when linking; a program without them does not know its own version. */
     readonly variables: Readonly<Record<string, string>>;
+    /** Build tags, for a program that can be built without parts that nobody needs here. */
+    readonly tags?: readonly string[];
 }
 
 export interface ToolPin {
@@ -77,6 +81,8 @@ export const groupMegabytes: Readonly<Record<string, { readonly modules: number;
     "kube-score": { modules: 200, compiled: 700 },
     "helm-3.18": { modules: 450, compiled: 800 },
     crane: { modules: 100, compiled: 300 },
+    promtool: { modules: 1000, compiled: 900 },
+    actionlint: { modules: 50, compiled: 200 },
 };
 
 const semver = String.raw`v?(\d+\.\d+\.\d+[-+.\w]*)`;
@@ -288,6 +294,50 @@ export const pins: Readonly<Record<ToolName, ToolPin>> = {
             module: "github.com/google/go-containerregistry@v0.22.1",
             package: "github.com/google/go-containerregistry/cmd/crane",
             variables: { "github.com/google/go-containerregistry/cmd/crane/cmd.Version": "0.22.1" },
+        },
+    },
+    actionlint: {
+        version: "1.7.12",
+        accepts: ">=1.7.12 <1.8.0-0",
+        versionArguments: ["-version"],
+        versionPattern: new RegExp(`^${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/rhysd/actionlint/releases/download/v1.7.12";
+            return {
+                url: `${release}/actionlint_1.7.12_${os}_${arch}.tar.gz`,
+                checksums: `${release}/actionlint_1.7.12_checksums.txt`,
+                member: "actionlint",
+            };
+        },
+        build: {
+            group: "actionlint",
+            module: "github.com/rhysd/actionlint@v1.7.12",
+            package: "github.com/rhysd/actionlint/cmd/actionlint",
+            variables: { "github.com/rhysd/actionlint.version": "v1.7.12" },
+        },
+    },
+    promtool: {
+        version: "3.15.0",
+        accepts: ">=3.0.0 <4.0.0-0",
+        versionArguments: ["--version"],
+        versionPattern: new RegExp(`^promtool, version ${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/prometheus/prometheus/releases/download/v3.15.0";
+            const folder = `prometheus-3.15.0.${os}-${arch}`;
+            return {
+                url: `${release}/${folder}.tar.gz`,
+                checksums: `${release}/sha256sums.txt`,
+                member: `${folder}/promtool`,
+            };
+        },
+        build: {
+            group: "promtool",
+            // Prometheus 3.15.0 is numbered so as a Go module.
+            module: "github.com/prometheus/prometheus@v0.315.0",
+            package: "github.com/prometheus/prometheus/cmd/promtool",
+            variables: { "github.com/prometheus/common/version.Version": "3.15.0" },
+            // Without the clients of all clouds, which would find what to watch.
+            tags: ["remove_all_sd"],
         },
     },
 };

@@ -32,7 +32,9 @@ export function selfSigned(address: string): Certificate {
 
 function tagged(tag: number, ...parts: readonly Buffer[]): Buffer {
     const content = Buffer.concat(parts);
-    const length = content.length < 128 ? [content.length] : [0x82, content.length >> 8, content.length & 255];
+    // The shortest form: Go reads no other.
+    const size = content.length;
+    const length = size < 128 ? [size] : size < 256 ? [0x81, size] : [0x82, size >> 8, size & 255];
     return Buffer.concat([Buffer.of(tag, ...length), content]);
 }
 

@@ -29,6 +29,8 @@ describe("chart: every feature", function () {
             "network.yaml",
             "observability.yaml",
             "secrets.yaml",
+            "verify-candidate.yaml",
+            "verify-off.yaml",
             "warm-up.yaml",
             "workers.yaml",
         ]);

@@ -246,10 +246,11 @@ export function environmentOf(container: Container): Record<string, string> {
     return Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value]));
 }
 
-export function only(objects: readonly KubernetesObject[], kind: string): KubernetesObject {
-    const found = objects.filter((object) => object.kind === kind);
+/** The one object of a kind, or of a kind and a name. */
+export function only(objects: readonly KubernetesObject[], kind: string, name?: string): KubernetesObject {
+    const found = objects.filter((one) => one.kind === kind && (name === undefined || one.metadata.name === name));
     if (found.length !== 1 || found[0] === undefined) {
-        throw new Error(`expected one ${kind}, found ${found.length}`);
+        throw new Error(`expected one ${kind} ${name ?? ""}, found ${found.length}`);
     }
     return found[0];
 }
@@ -300,7 +301,12 @@ function writeParent(folder: string, count: number, chart: string): void {
 const byAlias = (sets: readonly Values[]): Values =>
     Object.fromEntries(sets.map((set, index) => [aliasOf(index), set]));
 
-/** The manifests of each set, as a render of that set alone would print them. */
+/** The text without the hash of the pods' template, which knows under what name a batch renders it. */
+export function withoutVersion(text: string): string {
+    return text.replaceAll(/(ml-api\/pod-version"?: ?"?)v[0-9a-f]{15}/g, "$1of-this-template");
+}
+
+/** The manifests of each set, as a render of that set alone would print them, `withoutVersion`. */
 function manifestsBySet(stdout: string, count: number): string[] {
     const manifests = Array.from({ length: count }, () => "");
     for (const document of stdout.split(/^---\n/m)) {
@@ -310,7 +316,7 @@ function manifestsBySet(stdout: string, count: number): string[] {
             const own = document
                 .replaceAll(`many/charts/${aliasOf(index)}/`, `${chartName}/`)
                 .replaceAll(aliasOf(index), chartName);
-            manifests[index] = `${manifests[index] ?? ""}---\n${own}`;
+            manifests[index] = `${manifests[index] ?? ""}---\n${withoutVersion(own)}`;
         }
     }
     return manifests;
@@ -423,7 +429,11 @@ const crash =
 
 /** One run of Helm for one set. */
 export function outcome(values: Values): Outcome {
-    const { status, stdout, stderr } = template(values);
+    return outcomeOf(template(values));
+}
+
+/** What a run of `helm template` came to, of any chart. */
+export function outcomeOf({ status, stdout, stderr }: Run): Outcome {
     if (status === 0) {
         return { kind: "rendered", manifests: stdout };
     }

@@ -3,6 +3,7 @@ import {
     deploymentIn,
     merged,
     only,
+    podTemplatesIn,
     renderObjects,
     smallest,
     templateMany,
@@ -41,16 +42,15 @@ describe("chart: who may talk to whom", function () {
     const ofApi = (values: Values): Policy | undefined => policies(renderObjects(merged(smallest, values)))["mf-demo"];
 
     it("is denied by default, in both directions, for every pod of the release", () => {
-        const objects = renderObjects(smallest);
+        const objects = renderObjects(merged(smallest, { verify: { candidate: true } }));
         const found = Object.values(policies(objects));
-        const pods = [deploymentIn(objects).spec.template, only(objects, "Job").spec?.template];
+        const pods = podTemplatesIn(objects);
+        expect(pods).to.have.lengthOf(4);
         for (const pod of pods) {
             const selecting = found.filter(({ podSelector }) =>
-                Object.entries(podSelector.matchLabels).every(
-                    ([name, value]) => pod?.metadata.labels?.[name] === value,
-                ),
+                Object.entries(podSelector.matchLabels).every(([name, value]) => pod.metadata.labels?.[name] === value),
             );
-            expect(selecting, JSON.stringify(pod?.metadata.labels)).to.have.lengthOf(1);
+            expect(selecting, JSON.stringify(pod.metadata.labels)).to.have.lengthOf(1);
             expect(selecting[0]?.policyTypes).to.deep.equal(["Ingress", "Egress"]);
         }
     });
@@ -63,14 +63,25 @@ describe("chart: who may talk to whom", function () {
         expect(policy?.egress).to.deep.equal([dns]);
     });
 
-    it("lets the test's pod ask the API and nobody else, and nobody ask it", () => {
-        const objects = renderObjects(merged(smallest, { network: { to: { all: { cidr: "0.0.0.0/0" } } } }));
-        const test = policies(objects)["mf-demo-test"];
-        expect(test?.ingress).to.equal(undefined);
-        expect(test?.egress).to.deep.equal([
-            dns,
-            { ports: [{ port: 8080, protocol: "TCP" }], to: [{ podSelector: deploymentIn(objects).spec.selector }] },
-        ]);
+    const all: Values = { network: { to: { all: { cidr: "0.0.0.0/0" } } }, verify: { candidate: true } };
+
+    it("lets the pods of the test and of the verification ask the API and nobody else, and nobody ask them", () => {
+        const objects = renderObjects(merged(smallest, all));
+        for (const job of ["test", "verify"]) {
+            const policy = policies(objects)[`mf-demo-${job}`];
+            expect(policy?.ingress).to.equal(undefined);
+            const to = [{ podSelector: deploymentIn(objects).spec.selector }];
+            expect(policy?.egress).to.deep.equal([dns, { ports: [{ port: 8080, protocol: "TCP" }], to }]);
+        }
+    });
+
+    it("lets a candidate reach what the API may reach, before the upgrade and only then, and nobody ask it", () => {
+        const objects = renderObjects(merged(smallest, all));
+        const { metadata } = only(objects, "NetworkPolicy", "mf-demo-candidate");
+        const candidate = policies(objects)["mf-demo-candidate"];
+        expect(metadata.annotations).to.include({ "helm.sh/hook": "pre-upgrade", "helm.sh/hook-weight": "-1" });
+        expect(candidate?.ingress).to.equal(undefined);
+        expect(candidate?.egress).to.have.lengthOf(2).and.to.deep.equal(policies(objects)["mf-demo"]?.egress);
     });
 
     it("is whoever is named besides, and null names nobody", () => {

@@ -42,7 +42,7 @@ describe("chart: what an install prints", function () {
             `curl http://127.0.0.1:8080/predict -H 'Content-Type: application/json' -H "Authorization: Bearer $KEY" -d '{"inputs":`,
             "kubectl -n shop logs -f --prefix --max-log-requests 4 -l app.kubernetes.io/instance=mf-demo",
             "helm -n shop test mf-demo --timeout 280s",
-            "--timeout 1005s",
+            "--timeout 1255s",
         ]) {
             expect(text).to.contain(part);
         }

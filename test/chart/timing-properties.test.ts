@@ -30,6 +30,9 @@ interface Inputs {
     /** undefined: no download. */
     readonly fetchBudget: number | undefined;
     readonly warmUp: boolean;
+    /** Which Jobs ask the API during an upgrade. */
+    readonly onDeploy: boolean;
+    readonly candidate: boolean;
     readonly scale:
         | { readonly replicas: number }
         | { readonly engine: string; readonly minReplicas: number; readonly maxReplicas: number };
@@ -53,6 +56,8 @@ const inputs: fc.Arbitrary<Inputs> = fc.record({
     // A download prints a long script: fewer of them, or reading takes most of the time.
     fetchBudget: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: seconds(7200) }),
     warmUp: fc.boolean(),
+    onDeploy: fc.boolean(),
+    candidate: fc.boolean(),
     scale: fc.oneof(
         fc.record({ replicas: fc.integer({ min: 1, max: 100 }) }),
         fc
@@ -108,7 +113,12 @@ function valuesOf(one: Inputs): Values {
                           fetchBudgetSeconds: one.fetchBudget,
                       },
         },
-        verify: { sample: { inputs: { age: 7 } }, warmUp: one.warmUp },
+        verify: {
+            sample: { inputs: { age: 7 } },
+            warmUp: one.warmUp,
+            onDeploy: one.onDeploy,
+            candidate: one.candidate && one.gpu?.rollout !== "replace",
+        },
         gpu: one.gpu ?? {},
         network: { enabled: false },
         ingress: { enabled: true, className: one.className, host: "churn.example.org" },
@@ -235,9 +245,13 @@ function checkInequalities(objects: readonly KubernetesObject[], one: Inputs): v
         expect([fewest, most], "scale").to.deep.equal([one.scale.minReplicas, one.scale.maxReplicas]);
         expect(spec, "replicas beside an autoscaler").not.to.have.property("replicas");
     }
-    expect(releaseTimeout, "progress deadline of each step + drain < release time-out").to.be.above(
-        most * deadline + grace,
-    );
+    const jobs = objects.filter(({ kind }) => kind === "Job");
+    const deadlines = new Map(jobs.map((job) => [job.metadata.name, (job as Scaled).spec.activeDeadlineSeconds ?? 0]));
+    const [candidate = 0, verify = 0] = ["candidate", "verify"].map((name) => deadlines.get(`mf-demo-${name}`));
+    expect(
+        releaseTimeout,
+        "candidate + progress deadline of each step + drain + verification < release time-out",
+    ).to.be.above(candidate + most * deadline + grace + verify);
     const rolling = (spec as Scaled["spec"]).strategy?.rollingUpdate;
     const replaces = one.gpu?.rollout === "replace";
     expect(rolling, "rollout").to.deep.equal(
@@ -287,10 +301,18 @@ function checkInequalities(objects: readonly KubernetesObject[], one: Inputs): v
         expect(limits["nvidia.com/gpu"], "cards").to.equal(String(one.gpu.count));
     }
 
-    // The test asks for a prediction with and without a key, and the server may take its time for each.
-    expect(oneOf(objects, "Job")?.activeDeadlineSeconds, "test deadline > two predictions").to.be.above(
-        2 * one.requestTimeout,
-    );
+    // A Job asks for a prediction with and without a key, and the server may take its time for each; a candidate is fetched,
+    // loaded and stopped besides.
+    const names = ["test", ...(one.onDeploy ? ["verify"] : []), ...(candidate > 0 ? ["candidate"] : [])];
+    expect([...deadlines.keys()], "Jobs").to.have.members(names.map((name) => `mf-demo-${name}`));
+    for (const [name, seconds] of deadlines) {
+        expect(seconds, `deadline of ${name} > patience + two predictions`).to.be.above(60 + 2 * one.requestTimeout);
+    }
+    if (one.candidate && !replaces) {
+        expect(candidate, "deadline of a candidate > fetch + load + patience + two predictions + end").to.be.above(
+            fetch + budget + 60 + 2 * one.requestTimeout + grace,
+        );
+    }
 }
 
 /** A plan that no reading of the rule accepts, and one that every reading does. */
@@ -310,6 +332,8 @@ const kinds: Readonly<Record<string, (one: Inputs) => boolean>> = {
     "a fixed scale": ({ scale }) => "replicas" in scale,
     "gpu replace": ({ gpu }) => gpu?.rollout === "replace",
     "gpu surge": ({ gpu }) => gpu?.rollout === "surge",
+    "a candidate": ({ candidate, gpu }) => candidate && gpu?.rollout !== "replace",
+    "no verification": ({ onDeploy, candidate }) => !onDeploy && !candidate,
 };
 
 /** Everything else, for instance notes and policies, takes time to read and says nothing about these. */

@@ -37,8 +37,10 @@ describe("chart: times that are computed", function () {
                 "fetch-budget": 0,
                 "min-ready": 5,
                 "progress-deadline": 305,
-                "release-timeout": 395,
+                "release-timeout": 305 + 60 + 250 + 30,
                 "test-deadline": 250,
+                "verify-deadline": 250,
+                "candidate-deadline": 0,
             },
         ],
         [
@@ -50,8 +52,9 @@ describe("chart: times that are computed", function () {
                 "gateway-timeout": 605,
                 "worker-timeout": 605,
                 "progress-deadline": 875,
-                "release-timeout": 875 + 630 + 30,
+                "release-timeout": 875 + 630 + 1390 + 30,
                 "test-deadline": 1390,
+                "verify-deadline": 1390,
             },
         ],
         [
@@ -59,16 +62,21 @@ describe("chart: times that are computed", function () {
             { model: { loadBudgetSeconds: 901 } },
             { "startup-budget": 902, "worker-timeout": 907, "progress-deadline": 1087 },
         ],
-        ["of more pods: each is a step of a rollout", { replicas: 4 }, { "release-timeout": 4 * 305 + 60 + 30 }],
+        ["of more pods: each is a step of a rollout", { replicas: 4 }, { "release-timeout": 4 * 305 + 60 + 250 + 30 }],
         [
             "of an autoscaler: as many steps as there may be pods",
             { replicas: 4, autoscaling: { enabled: true, maxReplicas: 7 } },
-            { "progress-deadline": 305, "release-timeout": 7 * 305 + 60 + 30 },
+            { "progress-deadline": 305, "release-timeout": 7 * 305 + 60 + 250 + 30 },
         ],
         [
             "of a download: it comes before the load",
             download,
-            { "fetch-budget": 300, "startup-budget": 120, "progress-deadline": 605, "release-timeout": 605 + 90 },
+            {
+                "fetch-budget": 300,
+                "startup-budget": 120,
+                "progress-deadline": 605,
+                "release-timeout": 605 + 60 + 250 + 30,
+            },
         ],
         [
             "of a warm-up: a try takes as long as a prediction may",
@@ -78,7 +86,17 @@ describe("chart: times that are computed", function () {
         [
             "of pods that go before their successors come: the same steps, each with a drain",
             { replicas: 3, gpu: { count: 1, rollout: "replace" } },
-            { "progress-deadline": 305, "release-timeout": 3 * 305 + 90 },
+            { "progress-deadline": 305, "release-timeout": 3 * 305 + 60 + 250 + 30 },
+        ],
+        [
+            "of a candidate: it is placed, loaded, asked and stopped before the rollout begins",
+            { verify: { candidate: true } },
+            { "candidate-deadline": 120 + 120 + 130 + 60, "release-timeout": 430 + 305 + 60 + 250 + 30 },
+        ],
+        [
+            "of a deploy that nobody verifies",
+            { verify: { onDeploy: false } },
+            { "verify-deadline": 0, "release-timeout": 305 + 60 + 30, "test-deadline": 250 },
         ],
     ];
     let rendered: ReturnType<typeof templateMany>;

@@ -9,6 +9,7 @@ const ROOT = path.join(__dirname, "..", "..");
 const DEPLOYED = [
     "index.ts",
     "components",
+    "branching",
     "chart",
     "package.json",
     "tsconfig.json",

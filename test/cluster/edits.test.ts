@@ -233,7 +233,7 @@ const WITH_UPDATE: readonly [...Edit, objects: RegExp][] = [
     [
         "the test of `helm test`, which runs only on demand",
         (c) => {
-            c.edit("chart/templates/tests/test-connection.yaml", "backoffLimit: 0", "backoffLimit: 1");
+            c.edit("chart/templates/tests/test-connection.yaml", "http://%s:%d", "http://%s:%d/");
         },
         /^Job\/mf-demo-test$/,
     ],

@@ -1,4 +1,3 @@
-import { execFileSync, spawn } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,8 +5,8 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { expect } from "chai";
 import { digestOf } from "../../components/guarded-release/render/digest";
 import { objectsIn } from "../../components/guarded-release/render/manifest";
-import { killAll } from "../../local/processes";
 import { Checkout, type Ended, succeeded } from "./checkout";
+import { KilledRun } from "./killed-run";
 
 interface Release {
     version: number;
@@ -89,7 +88,7 @@ describe("a live release that is not what the stack left behind", function () {
         const ended = await up("--skip-preview");
         expect(ended.code, ended.text).not.to.equal(0);
         expect(ended.text).to.contain("a helm that is not this program's may be at work, so nothing was changed");
-        expect(ended.text).to.contain(`helm rollback mf-demo --namespace ${NAMESPACE}`);
+        expect(ended.text).to.contain("If you know that it is: npx --no ml-api recover dev --force");
         expect(ended.text).not.to.match(/^\s+at .*[:(]\d+:\d+\)?$/m);
         expect((await history()).at(-1)).to.equal("4 pending-upgrade");
         await kubectl("delete", "secret", "sh.helm.release.v1.mf-demo.v4");
@@ -187,11 +186,7 @@ describe("a live release that is not what the stack left behind", function () {
     it("is cleared away when its very first install was killed", async () => {
         const values = "chart/environment/staging/values-staging.yaml";
         checkout.edit(values, /memory: .*/, "memory: 900Ti");
-        const killed = spawn("pulumi", ["up", "--yes", "--skip-preview", "--stack", "staging", "--non-interactive"], {
-            cwd: checkout.root,
-            env: checkout.env,
-            stdio: "ignore",
-        });
+        const killed = new KilledRun(checkout, ["up", "--yes", "--skip-preview", "--stack", "staging"]);
         const place = ["-n", "mf-demo-staging"];
         try {
             const until = Date.now() + 60_000;
@@ -200,7 +195,7 @@ describe("a live release that is not what the stack left behind", function () {
                 await sleep(200);
             }
         } finally {
-            killAll(family(killed.pid ?? 0));
+            await killed.killFamily();
         }
         await checkout.pulumi("cancel", "--yes", "--stack", "staging");
         const uid = () => checkout.kubectl(...place, "get", "deployment", "mf-demo", "-o", "jsonpath={.metadata.uid}");
@@ -239,17 +234,6 @@ describe("a live release that is not what the stack left behind", function () {
 
     function replicas(): Promise<string> {
         return kubectl("get", "deployment", "mf-demo", "-o", "jsonpath={.spec.replicas}");
-    }
-
-    /** A process and all that it has started: the engine, its plugins, helm. */
-    function family(pid: number): number[] {
-        const lines = execFileSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" }).trim().split("\n");
-        const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number));
-        const members = [pid];
-        for (const member of members) {
-            for (const [child = 0, parent] of pairs) if (parent === member) members.push(child);
-        }
-        return members;
     }
 
     async function history(): Promise<string[]> {

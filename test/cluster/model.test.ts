@@ -18,6 +18,7 @@ import { checkoutHash, checkoutRoot } from "../../local/paths";
 import { run } from "../../local/run";
 import { ensureTools } from "../../local/tools";
 import { environmentValues, merged, type Values } from "../chart/helm";
+import { modelIn } from "./demo-model";
 import type { ServerLine, Told } from "./model-server";
 
 const instance = createHash("sha256").update(`${checkoutHash()} model test`).digest("hex").slice(0, 10);
@@ -193,17 +194,12 @@ describe("a model that is not in the image, on the local node", function () {
         await kubectl("apply", "--filename", file);
     }
 
-    /** The model of the image's last layer as an archive, under another name: who predicts with it, tells that name. */
+    /** The image's model as an archive, under another name: who predicts with it, tells that name. */
     function modelOf(image: string): string {
-        const tar = (...args: readonly string[]) => execFileSync("tar", args, { maxBuffer: 1 << 30 });
-        const [manifest] = JSON.parse(tar("-xOf", image, "manifest.json").toString()) as { Layers: string[] }[];
-        const layer = path.join(folder, "layer.tar");
-        fs.writeFileSync(layer, tar("-xOf", image, manifest?.Layers.at(-1) ?? ""));
-        tar("-xf", layer, "-C", folder, "app/model");
-        const place = path.join(folder, "app", "model");
+        const place = modelIn(image, folder);
         const card = JSON.parse(fs.readFileSync(path.join(place, "model.json"), "utf8")) as object;
         fs.writeFileSync(path.join(place, "model.json"), JSON.stringify({ ...card, name: "wine-from-afar" }));
-        tar("-cf", path.join(folder, "model.tar"), "-C", place, ".");
+        execFileSync("tar", ["-cf", path.join(folder, "model.tar"), "-C", place, "."]);
         return path.join(folder, "model.tar");
     }
 

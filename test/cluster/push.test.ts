@@ -3,6 +3,8 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { Git } from "../../branching/git";
+import { appendRecord, type DeployRecord, readRecords } from "../../branching/record";
 import { Checkout, type Ended } from "./checkout";
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -73,6 +75,17 @@ describe("a push deploys what its branch stands for", () => {
             .map((line) => (JSON.parse(line) as { record: { branch: string; outcome: string } }).record)
             .map(({ branch, outcome }) => `${branch} ${outcome}`);
 
+    /**
+     * What a cluster whose pods serve would have written: the newest deploy again, verified, some time ago. On this one nothing
+     * is ever verified, and promotions are refused.
+     */
+    async function verify(environment: string, minutesAgo: number): Promise<void> {
+        const own = new Git(origin);
+        const last = (await readRecords(own, environment)).findLast(({ outcome }) => outcome === "deployed");
+        const at = new Date(Date.now() - minutesAgo * 60_000).toISOString();
+        await appendRecord(own, environment, { ...(last as DeployRecord), at, actor: "test", verified: true });
+    }
+
     it("feature/<name> previews dev", async () => {
         await commit("feature", "dev", /^replicas: 1$/m, "replicas: 2");
         const text = await push("feature/two-pods");
@@ -87,6 +100,11 @@ describe("a push deploys what its branch stands for", () => {
         expect(text).to.match(/dev runs [0-9a-f]{12}: http:\/\/mf-demo\.mf-demo-dev\.svc/);
         expect(await replicas("dev")).to.equal("2");
         expect(await recorded("dev")).to.deep.equal(["dev deployed"]);
+        expect(text).to.contain("dev: not verified: the pods of this cluster only pretend to run");
+        const [{ verified, artifacts } = {}] = await readRecords(new Git(origin), "dev");
+        expect(verified).to.equal(false);
+        expect(artifacts?.image).to.match(/^localhost\/mf-demo:[0-9a-f]{16}$/);
+        expect(artifacts?.chart).to.match(/^sha256:[0-9a-f]{64}$/);
     });
 
     it("a commit that the chart refuses is told to the pusher; what ran before still runs", async () => {
@@ -98,15 +116,23 @@ describe("a push deploys what its branch stands for", () => {
         await git("reset", "--quiet", "--hard", "HEAD^");
     });
 
-    it("develop deploys staging", async () => {
+    it("develop does not deploy to staging what nobody saw answer in dev", async () => {
         await commit("sizes", "staging", /^replicas: 2$/m, "replicas: 3");
+        const text = await push("develop");
+        expect(text).to.contain("staging: refused").and.to.contain("not verified").and.to.contain("what ran before");
+        expect(await replicas("staging")).to.equal("");
+    });
+
+    it("develop deploys staging", async () => {
+        await verify("dev", 0);
+        await commit("once more");
         expect(await push("develop")).to.contain("deploy: a push to develop deploys staging");
         expect(await replicas("staging")).to.equal("3");
     });
 
     it("staging does not go back to what develop has left behind, and wins where both went on", async () => {
         const newest = await git("rev-parse", "HEAD");
-        await git("checkout", "--quiet", "--detach", "HEAD^");
+        await git("checkout", "--quiet", "--detach", "HEAD~2");
         expect(await push("staging"))
             .to.contain("staging: nothing to do")
             .and.to.contain("which has it and more");
@@ -129,7 +155,18 @@ describe("a push deploys what its branch stands for", () => {
         expect(await replicas("production")).to.equal("");
     });
 
+    it("release-<version> does not deploy to production what nobody saw answer in staging", async () => {
+        const text = await push("release-1.2.3", "-o", "approved-by=grace");
+        expect(text)
+            .to.contain("production: refused")
+            .and.to.contain("staging (staging) ran it")
+            .and.to.contain("not verified");
+        expect(await replicas("production")).to.equal("");
+        await verify("staging", 90);
+    });
+
     it("release-<version> deploys production once somebody else has agreed", async () => {
+        await commit("words");
         expect(await push("release-1.2.3")).to.contain("waits for approval");
         expect(await replicas("production")).to.equal("");
         await commit("notes of the release");
@@ -154,6 +191,20 @@ describe("a push deploys what its branch stands for", () => {
         expect(await replicas("production")).to.equal("3");
         expect(await push("master", "-o", "approved-by=grace")).to.contain("production runs");
         expect(await replicas("production")).to.equal("4");
+    });
+
+    it("a hotfix of an image that staging never ran waits for its proof, or for an emergency, which is then owed", async () => {
+        checkout.edit(values("production"), /^  tag: .*$/m, '  tag: "0000000000000001"');
+        await git("commit", "--quiet", "--all", "-m", "another image");
+        const refused = await push("master", "-o", "approved-by=grace");
+        expect(refused).to.contain("production: refused").and.to.contain("staging (staging) never ran this: image");
+        await commit("words");
+        const urgent = ["-o", "approved-by=grace", "-o", "emergency=customers cannot log in"];
+        const text = await push("master", ...urgent);
+        expect(text).to.contain("emergency: customers cannot log in, approved by grace");
+        expect(text).to.match(/debt: production got [0-9a-f]{12} in an emergency \(customers cannot log in/);
+        const last = (await readRecords(new Git(origin), "production")).at(-1);
+        expect(last?.emergency).to.deep.equal({ reason: "customers cannot log in", approvedBy: "grace" });
     });
 
     it("other branches, tags and deleted branches mean nothing", async () => {

@@ -372,9 +372,11 @@ describe("branches: what is generated from the map", () => {
         try {
             fs.mkdirSync(path.join(folder, "docs"));
             fs.copyFileSync(path.join(root, "docs/branching.md"), path.join(folder, "docs/branching.md"));
+            fs.mkdirSync(path.join(folder, "branching"));
+            fs.copyFileSync(path.join(root, MAP_FILE), path.join(folder, MAP_FILE));
             write(folder, generated(folder, map, stacks));
             expect(stale(folder, generated(folder, map, stacks))).to.deep.equal([]);
-            for (const file of files.keys()) {
+            for (const file of generated(folder, map, stacks).keys()) {
                 const before = fs.readFileSync(path.join(folder, file), "utf8");
                 fs.writeFileSync(path.join(folder, file), before.replace("production", "Production"));
                 expect(
@@ -419,9 +421,16 @@ describe("branches: what is generated from the map", () => {
                     if (run !== undefined) expect(run).not.to.contain("${{");
                 }
                 const writes = Object.entries(permissions).filter(([, right]) => right === "write");
-                expect(writes.map(([right]) => right).join(), name).to.equal(
-                    name === "comment" ? "pull-requests" : name === "check" || name === "decide" ? "" : "id-token",
-                );
+                const rights: Record<string, string> = {
+                    comment: "pull-requests",
+                    build: "packages,id-token",
+                    commit: "contents",
+                    record: "contents",
+                    preview: "id-token",
+                    deploy: "id-token",
+                    follow: "id-token",
+                };
+                expect(writes.map(([right]) => right).join(), name).to.equal(rights[name] ?? "");
                 // The job that may write runs nothing of the pull request.
                 if (name === "comment")
                     expect(steps.some(({ uses = "" }) => uses.startsWith("actions/checkout"))).to.equal(false);

@@ -36,7 +36,7 @@ describe("the ml-api command", () => {
         expect({ code, stdout, stderr }).to.deep.equal({
             code: 1,
             stdout: "",
-            stderr: "ml-api: there is no Pulumi.prod.yaml; the stacks are dev, production, staging\n",
+            stderr: 'ml-api: "prod" is neither a stack nor an environment; the stacks are dev, production, staging\n',
         });
     });
 

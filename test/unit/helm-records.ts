@@ -13,6 +13,8 @@ export interface Planted {
     readonly deployedAt?: string;
     readonly manifest?: string;
     readonly hooks?: readonly string[];
+    /** Hooks that have run: name → how it went, as Helm says it; undefined: not yet. */
+    readonly runs?: Readonly<Record<string, string | undefined>>;
     /** Put into the values; `right` is the one of the objects, undefined leaves it out. */
     readonly digest?: string;
     readonly values?: Values;
@@ -46,6 +48,7 @@ export function recordSecret({
     deployedAt = "2026-11-22T10:00:00Z",
     manifest = MANIFEST,
     hooks = [],
+    runs = {},
     digest,
     values = {},
     labels = {},
@@ -60,7 +63,10 @@ export function recordSecret({
         chart: { metadata: { name: "ml-api", version: "1.2.3" }, templates: [{ name: "t", data: "eA==" }] },
         config: renderDigest === undefined ? values : { ...values, global: { renderDigest, repair: "" } },
         manifest,
-        hooks: hooks.map((text) => ({ name: "hook", manifest: text })),
+        hooks: [
+            ...hooks.map((text) => ({ name: "hook", manifest: text })),
+            ...Object.entries(runs).map(([name, phase]) => ({ name, manifest: "", last_run: { phase: phase ?? "" } })),
+        ],
     };
     const packed = gzipSync(JSON.stringify(release)).toString("base64");
     return {

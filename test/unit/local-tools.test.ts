@@ -18,7 +18,7 @@ import { run } from "../../local/run";
 import { duration, ensureTools, findTools, onPath, type ToolOptions } from "../../local/tools";
 import { findChecksum } from "../../local/tools/download";
 import { createOrigins } from "../../local/tools/origins";
-import type { PublishedDownload, ToolPin } from "../../local/tools/pins";
+import { pins, type PublishedDownload, type ToolPin } from "../../local/tools/pins";
 import { fakeOrigin, scratch, type FakeOrigin, type Scratch } from "./local-fakes";
 
 const neverAsked = {
@@ -258,6 +258,14 @@ describe("getting the tools", () => {
             expect(readFileSync(join(place.path, "go-args"), "utf8"))
                 .to.contain("-trimpath")
                 .and.to.contain("-X helm.sh/helm/v3/internal/version.version=v3.20.2");
+        });
+
+        it("leaves out the parts that its build tags name", async () => {
+            fakeGo();
+            const { helm } = pins;
+            const tagged = { helm: { ...helm, build: { ...helm.build, tags: ["no_cloud", "no_mail"] } } };
+            await ensureTools(["helm"], options({ pins: tagged }));
+            expect(readFileSync(join(place.path, "go-args"), "utf8")).to.contain("-tags no_cloud,no_mail ");
         });
 
         it("says how far it is, where nothing can be drawn over", async () => {

@@ -1,8 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
 import { expect } from "chai";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { digestOf } from "../../components/guarded-release/render/digest";
 import type { RenderedObject } from "../../components/guarded-release/render/render";
 import { MlApi, type MlApiArgs } from "../../components/ml-api/ml-api";
+import { accessCommand, urlOf } from "../../components/ml-api/outputs";
+import { objectsIn } from "../chart/helm";
+
+/** What the chart renders to with an example of chart/ci. */
+const golden = (example: string): string => join(__dirname, "..", "chart", "golden", "ci", `${example}.yaml`);
 
 const OBJECTS: RenderedObject[] = [
     {
@@ -206,6 +213,25 @@ describe("MlApi", () => {
             .to.contain("get secret mf-demo-key-1")
             .and.to.contain(`-d '{"instances":[[1,2]]}'`);
         expect(await promiseOf(api.logs)).to.contain("logs --selector app.kubernetes.io/instance=mf-demo");
+    });
+
+    it("tells the address that clients use: of the Ingress, else of the HTTPRoute, else of the Service", () => {
+        const url = (example: string): string => urlOf(objectsIn(readFileSync(golden(example), "utf8")), "churn");
+        expect(url("ingress")).to.equal("https://models.example.org/churn");
+        expect(url("ingress-haproxy"), "no certificate, and the path is /").to.equal("http://churn.example.org");
+        expect(url("gateway")).to.equal("https://churn.example.org/v1");
+        expect(url("everything"), "Ingress and HTTPRoute").to.equal("https://churn.example.org");
+        expect(url("smallest")).to.equal("http://churn.churn.svc.cluster.local");
+        expect(url("other-image")).to.equal("http://churn.churn.svc.cluster.local:8000");
+        expect(urlOf([], "churn")).to.equal("");
+    });
+
+    it("takes no Service of a hook for the API's, whatever comes first", () => {
+        const hook = { metadata: { name: "mf-demo-verify", annotations: { "helm.sh/hook": "post-install" } } };
+        const objects = [{ ...OBJECTS[1], ...hook } as RenderedObject, ...OBJECTS];
+        expect(urlOf(objects, "churn")).to.equal("http://mf-demo.churn.svc.cluster.local");
+        const where = { name: "mf-demo", namespace: "churn", context: undefined, keySecret: undefined };
+        expect(accessCommand(where, objects, {})).to.contain("service/mf-demo 8080:80");
     });
 
     it("names every resource by the types and parents that its state is found by", async () => {

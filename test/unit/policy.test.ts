@@ -134,6 +134,12 @@ const BROKEN: Readonly<
         ["an added capability", [withSecurity({ capabilities: { drop: ["ALL"], add: ["SYS_ADMIN"] } })]],
         ["no seccomp profile", [deployment({ ...podSpec, securityContext: { runAsNonRoot: true } })]],
         ["the node's network", [deployment({ ...podSpec, hostNetwork: true })]],
+        ["a port of the node", [withContainer({ ports: [{ containerPort: 1, hostPort: 1 }] })]],
+        ["the node's /proc", [withSecurity({ procMount: "Unmasked" })]],
+        [
+            "the node's kernel",
+            [deployment({ ...podSpec, securityContext: { ...podSpec.securityContext, sysctls: [] } })],
+        ],
         ["a folder of the node", [deployment({ ...podSpec, volumes: [{ name: "x", hostPath: { path: "/" } }] })]],
         [
             "a hook's pod",
@@ -175,6 +181,7 @@ const BROKEN: Readonly<
     "no-open-door": [
         ["a load balancer", [object("Service", { type: "LoadBalancer" })]],
         ["a node port", [object("Service", { type: "NodePort" })]],
+        ["an address of the nodes", [object("Service", { externalIPs: ["192.0.2.1"] })]],
         ["an Ingress without TLS", [object("Ingress", { rules: [] })]],
     ],
     labels: [

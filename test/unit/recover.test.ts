@@ -1,5 +1,11 @@
 import { expect } from "chai";
-import { NotRecoverable, recoverCreate, recoverUpdate } from "../../components/guarded-release/recover/recover";
+import type { Lease } from "../../components/guarded-release/recover/lease";
+import {
+    NotRecoverable,
+    recoverCreate,
+    recoverUpdate,
+    type Target,
+} from "../../components/guarded-release/recover/recover";
 import { objectsIn } from "../../components/guarded-release/render/manifest";
 import { decodeRecord, type RecordSecret, recordsIn } from "../../components/guarded-release/live/record";
 import { MANIFEST, type Planted, recordSecret, secretList } from "./helm-records";
@@ -65,6 +71,7 @@ describe("before an update, Helm's records", () => {
     const target = {
         release: "api",
         namespace: "demo",
+        stack: "dev",
         timeoutSeconds: () => Promise.resolve(400),
         objects: () => Promise.resolve(objectsIn(MANIFEST, "demo")),
         say: (text: string) => said.push(text),
@@ -76,9 +83,14 @@ describe("before an update, Helm's records", () => {
     });
     afterEach(() => cluster.stop());
 
-    function run(recover: typeof recoverUpdate, planted: readonly Planted[]): Promise<void> {
+    function run(
+        recover: typeof recoverCreate,
+        planted: readonly Planted[],
+        more: Partial<Target> = {},
+        before?: Lease,
+    ): Promise<void> {
         const records = recordsIn(secretList(...planted.map(recordSecret)));
-        return recover({ access: cluster.access, records }, target, NOW);
+        return recover({ access: cluster.access, records }, { ...target, ...more }, NOW, before);
     }
     const update = (...planted: Planted[]) => run(recoverUpdate, planted);
     const create = (...planted: Planted[]) => run(recoverCreate, planted);
@@ -169,6 +181,27 @@ describe("before an update, Helm's records", () => {
         expect(names()).to.deep.equal([`PUT ${SECRETS}/sh.helm.release.v1.api.v2`]);
     });
 
+    it("that somebody else's helm was writing are put right at once when a person knows that it is dead", async () => {
+        const foreign = { revision: 2, status: "pending-upgrade", deployedAt: "2026-11-22T11:59:00Z" };
+        await run(recoverUpdate, [{ revision: 1 }, foreign], { force: true });
+        expect(names()).to.deep.equal([`PUT ${SECRETS}/sh.helm.release.v1.api.v2`]);
+    });
+
+    it("are only looked at for a plan, which says the same", async () => {
+        const dead = { revision: 2, status: "pending-upgrade", digest: "right" };
+        await run(recoverUpdate, [{ revision: 1 }, dead], { planOnly: true });
+        expect(cluster.changes).to.deep.equal([]);
+        const planned = said.splice(0);
+        await update({ revision: 1 }, dead);
+        expect(said).to.deep.equal(planned);
+        cluster.objects.set(DEPLOYMENT, { metadata: { name: "api", ...OWNED } });
+        said.splice(0);
+        cluster.changes.splice(0);
+        await run(recoverCreate, [{ revision: 1, status: "pending-install", digest: "right" }], { planOnly: true });
+        expect(cluster.changes).to.deep.equal([]);
+        expect(said.join()).to.contain("Deployment/api");
+    });
+
     it("that somebody changes at the same moment are left to them", async () => {
         cluster.refuseWrites = true;
         expect(await refusal(update({ revision: 1, status: "pending-upgrade", digest: "right" }))).to.contain(
@@ -212,6 +245,41 @@ describe("before an update, Helm's records", () => {
         it("of a release that was uninstalled go", async () => {
             await create({ revision: 1, status: "superseded" }, { revision: 2, status: "uninstalled" });
             expect(names()).to.have.length(2);
+        });
+
+        describe("and a run of it was killed when Helm was done", () => {
+            const installed = { revision: 1, digest: "right", deployedAt: "2026-11-22T11:50:00.123456789Z" };
+            const left: Lease = {
+                ...{ stack: "dev", host: "ci-1", process: "42", since: "2026-11-22T11:49:59.000000Z" },
+                ...{ renewed: "2026-11-22T11:50:10.000000Z", seconds: 15, stored: { metadata: { name: "x" } } },
+            };
+
+            it("only Helm's record goes, and what the release does not have any more; the rest serves on", async () => {
+                const manifest = `${MANIFEST}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n`;
+                for (const path of [DEPLOYMENT, SERVICE, "/api/v1/namespaces/demo/configmaps/old"])
+                    cluster.objects.set(path, { metadata: OWNED });
+                await run(recoverCreate, [{ ...installed, manifest }], {}, left);
+                expect(names()).to.deep.equal([
+                    "DELETE /api/v1/namespaces/demo/configmaps/old",
+                    `DELETE ${SECRETS}/sh.helm.release.v1.api.v1`,
+                ]);
+                expect(said).to.deep.equal([
+                    "api in namespace demo was installed by a run of stack dev on ci-1 (process 42), since 2026-11-22T11:49:59.000000Z, " +
+                        "which was killed before Pulumi had noted it; its objects stay and are taken over, except ConfigMap/old",
+                ]);
+            });
+
+            for (const [what, planted, lease] of [
+                ["another stack", installed, { ...left, stack: "staging" }],
+                ["a run before that", { ...installed, deployedAt: "2026-11-22T11:49:58Z" }, left],
+                ["plain helm", { ...installed, digest: "0".repeat(64) }, left],
+                ["a later upgrade", { ...installed, revision: 2 }, left],
+            ] as const) {
+                it(`what is of ${what} is not touched`, async () => {
+                    expect(await refusal(run(recoverCreate, [planted], {}, lease))).to.contain("does not know it");
+                    expect(cluster.changes).to.deep.equal([]);
+                });
+            }
         });
 
         for (const [what, planted] of [

@@ -127,6 +127,7 @@ describe("a change that is shown", () => {
         for (const text of [
             "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN",
             "terminationGracePeriodSeconds",
+            "BackoffLimitExceeded",
             "/var/run/ml-api/keys/keys",
             "topology.kubernetes.io/zone",
             "registry.example.org:5000/team/churn:1.4.2",

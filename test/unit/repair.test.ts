@@ -4,7 +4,7 @@ import { digestOf } from "../../components/guarded-release/render/digest";
 import type { HelmRecord, Live } from "../../components/guarded-release/live/live";
 import { decodeRecord } from "../../components/guarded-release/live/record";
 import type { RenderedObject } from "../../components/guarded-release/render/render";
-import { findRepair, type Repair } from "../../components/guarded-release/recover/repair";
+import { findRepair, mayBeUnnoted, type Repair } from "../../components/guarded-release/recover/repair";
 import { liveSummary } from "../../components/guarded-release/changes/summary";
 import { recordSecret } from "./helm-records";
 
@@ -56,6 +56,23 @@ describe("what the live release needs", () => {
             expect(found?.sentence).to.contain(words);
         });
     }
+
+    it("is a repair when a run left its Lease behind, after Helm had done what is not wanted any more", () => {
+        const lease = {
+            ...{ stack: "dev", host: "ci-1", process: "42", since: "2026-11-22T09:59:59.000000Z" },
+            ...{ renewed: "", seconds: 15, stored: { metadata: { name: "x" } } },
+        };
+        const live = answered(OURS);
+        expect([mayBeUnnoted(live, "edited"), mayBeUnnoted(live, EXPECTED)]).to.deep.equal([true, false]);
+        const found = findRepair(live, "edited", NOW, lease);
+        expect(found?.token).to.equal("5-unnoted");
+        expect(found?.sentence).to.contain(
+            "a run of stack dev on ci-1 (process 42), since 2026-11-22T09:59:59.000000Z",
+        );
+        expect(findRepair(live, EXPECTED, NOW, lease)).to.equal(undefined);
+        const later = { ...lease, since: "2026-11-22T10:00:01.000000Z" };
+        expect(findRepair(live, "edited", NOW, later), "the Lease is of a later run").to.equal(undefined);
+    });
 
     it("is a repair after a rollback to something else than what is wanted", () => {
         const found = find(answered({ ...OURS, description: "Rollback to 3" }), "another digest");

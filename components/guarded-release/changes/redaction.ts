@@ -147,6 +147,8 @@ function isRandom(run: string): boolean {
     if (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(run)) return false;
     return run.split(/[^A-Za-z0-9]+/).some((part) => {
         if (part.length < 20 || new Set(part).size < 10) return false;
+        // BackoffLimitExceeded
+        if (/^(?:[A-Z][a-z]{3,})+$/.test(part)) return false;
         const classes = Array.from(part, (character) => (/\d/.test(character) ? 0 : /[a-z]/.test(character) ? 1 : 2));
         const steps = classes.filter((one, index) => index > 0 && one !== classes[index - 1]).length;
         return steps / part.length >= 0.25;

@@ -14,6 +14,8 @@ export interface ApiRequest {
     readonly body?: string;
     /** Default `application/json`; a patch names its kind here. */
     readonly contentType?: string;
+    /** Media types of the answer. Default `application/json`. */
+    readonly accept?: string;
     /** Milliseconds until a whole answer must be there. */
     readonly timeoutMs: number;
     /** Bytes of body that are read at most; a longer answer is an error. Default 32 MiB. */
@@ -39,7 +41,7 @@ export async function request(access: ApiAccess, asked: ApiRequest): Promise<Api
     for (const [name, value] of Object.entries(asked.query ?? {})) url.searchParams.set(name, value);
     const signal = AbortSignal.timeout(asked.timeoutMs);
     const headers = {
-        accept: "application/json",
+        accept: asked.accept ?? "application/json",
         ...(access.authorization === undefined ? {} : { authorization: access.authorization }),
         ...(asked.body === undefined
             ? {}

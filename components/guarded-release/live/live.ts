@@ -1,5 +1,6 @@
 import { type ApiAccess, KubeconfigProblem, openAccess } from "../../config/kubeconfig";
 import { connectionProblem, request } from "./api";
+import { type Lease, readLease } from "../recover/lease";
 import { decodeRecord, type HelmRecord, recordSelector, recordsIn, type StoredRecord } from "./record";
 
 export type { HelmRecord } from "./record";
@@ -42,6 +43,8 @@ export interface LiveSide {
     readonly answer: Promise<Live>;
     /** The way to the cluster; undefined when it was silent. */
     readonly access: Promise<ApiAccess | undefined>;
+    /** The Lease of the release, when the cluster shows one. Never rejects. */
+    readonly lease: () => Promise<Lease | undefined>;
     /** Reads the records again. @throws NoAnswer */
     readonly open: () => Promise<OpenedRecords>;
 }
@@ -68,6 +71,11 @@ export function watchLive(place: LivePlace, env: NodeJS.ProcessEnv = process.env
     return {
         answer: asked.then(({ live }) => live),
         access: asked.then(({ access }) => access),
+        lease: async () => {
+            const { access } = await asked;
+            if (access === undefined) return undefined;
+            return readLease(access, place, PATIENCE_MS).catch(() => undefined);
+        },
         open: () => openRecords(place, env, OPEN_MS),
     };
 }

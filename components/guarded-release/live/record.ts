@@ -52,7 +52,11 @@ interface Release {
     readonly chart?: { readonly metadata?: { readonly version?: string } };
     readonly config?: Values;
     readonly manifest?: string;
-    readonly hooks?: readonly { readonly manifest?: string }[];
+    readonly hooks?: readonly {
+        readonly name?: string;
+        readonly manifest?: string;
+        readonly last_run?: { readonly phase?: string };
+    }[];
     readonly [field: string]: unknown;
 }
 
@@ -92,6 +96,12 @@ export function decodeRecord(secret: RecordSecret): HelmRecord {
         objects: texts.flatMap((text) => objectsIn(text, namespace)),
         chartVersion: chart?.metadata?.version ?? "",
     };
+}
+
+/** How the last run of a hook went, as Helm writes it: Succeeded, Failed, Running, Unknown; undefined when it never ran. */
+export function hookPhase(secret: RecordSecret, name: string): string | undefined {
+    const phase = unpack(secret).hooks?.find((hook) => hook.name === name)?.last_run?.phase;
+    return phase === "" ? undefined : phase;
 }
 
 /** The same Secret with its record in another state, as Helm itself would write it. */

@@ -7,17 +7,24 @@ import { objectPaths } from "../live/object-paths";
 import type { Fields } from "../safety/patch";
 import { decodeRecord, newRecord, type HelmRecord, type StoredRecord, withStatus } from "../live/record";
 import type { RenderedObject } from "../render/render";
-import { isOurs, isPending } from "./repair";
+import { holderText, type Lease } from "./lease";
+import { isOurs, isPending, isUnnoted } from "./repair";
 import { identityOf, isHook } from "../safety/static-safety";
 
 /** A release that is about to be created or updated. */
 export interface Target extends Owner {
+    /** Name of the stack, for the commands that a person is told. */
+    readonly stack: string;
     /** What it consists of. */
     readonly objects: () => Promise<readonly RenderedObject[]>;
     /** Seconds that one of this program's own installs or upgrades may take. */
     readonly timeoutSeconds: () => Promise<number>;
     /** Told what was found and what was done, one sentence each. */
     readonly say: (text: string) => void;
+    /** Finds and says everything, and changes nothing. */
+    readonly planOnly?: boolean;
+    /** A person knows that nobody is at work any more. */
+    readonly force?: boolean;
 }
 
 /** Helm's records forbid the update, and no rule puts them right; the message says what a person can do. */
@@ -52,14 +59,34 @@ export async function recoverUpdate({ access, records }: OpenedRecords, target: 
 /**
  * Clears away what an install left behind that never came to an end, before the creation of a release that the stack does not know.
  *
+ * One that did come to its end, in a run of this stack that was killed before Pulumi had noted it, goes on to serve: only Helm's
+ * record is taken away, and the install that follows takes over the objects, because they carry its name.
+ *
+ * @param before the Lease that was found, of a run that did not come to its end
  * @throws NotRecoverable when the release is somebody's
  */
-export async function recoverCreate({ access, records }: OpenedRecords, target: Target, now: Date): Promise<void> {
+export async function recoverCreate(
+    { access, records }: OpenedRecords,
+    target: Target,
+    now: Date,
+    before?: Lease,
+): Promise<void> {
     const newest = records.at(-1);
     if (newest === undefined) return;
     const { release, namespace, say } = target;
     const record = decodeRecord(newest.secret);
     const place = `${release} in namespace ${namespace}`;
+    if (before?.stack === target.stack && newest.revision === 1 && isUnnoted(record, before)) {
+        const wanted = new Set((await target.objects()).map(identityOf));
+        const left = ownedObjects(record).filter((object) => !wanted.has(identityOf(object)));
+        const deleted = await deleteOwned(access, left, target);
+        await deleteRecord(access, newest, target);
+        say(
+            `${place} was installed by ${holderText(before)}, which was killed before Pulumi had noted it; ` +
+                `its objects stay and are taken over${deleted.length === 0 ? "" : `, except ${deleted.join(", ")}`}`,
+        );
+        return;
+    }
     const wasGood = records.some(({ status }) => status === "deployed" || status === "superseded");
     if (newest.status !== "uninstalled" && (wasGood || !isOurs(record))) {
         await refuseRunning(newest, record, target, now);
@@ -86,20 +113,22 @@ async function markFailed(access: ApiAccess, newest: StoredRecord, target: Targe
     await refuseRunning(newest, decodeRecord(secret), target, now);
     const failed = withStatus(secret, "failed", `${status} until it was given up: its run has ended without a result`);
     const path = `${recordsPath(target)}/${secret.metadata.name}`;
-    await ask(access, { method: "PUT", path, body: JSON.stringify({ apiVersion: "v1", kind: "Secret", ...failed }) });
+    const body = JSON.stringify({ apiVersion: "v1", kind: "Secret", ...failed });
+    await change(access, target, { method: "PUT", path, body });
     target.say(`revision ${revision} was "${status}"; it is marked as failed`);
 }
 
 /**
- * Whether the maker of an unfinished record may still be at work. One of this program's is not: whoever updates this stack holds
- * its lock, and waits for Helm. Any other is given twice its time-out.
+ * Whether the maker of an unfinished record may still be at work. One of this program's is not: whoever comes here holds the lock
+ * of the stack and the Lease of the release. Any other is given twice its time-out.
  */
 async function refuseRunning(
     newest: StoredRecord,
     record: HelmRecord,
-    { timeoutSeconds, release, namespace }: Target,
+    { timeoutSeconds, release, stack, force }: Target,
     now: Date,
 ): Promise<void> {
+    if (force === true) return;
     if (!isPending(newest.status) && newest.status !== "uninstalling") return;
     if (isOurs(record)) return;
     const { createdAt = 0, modifiedAt = 0 } = newest.secret.metadata.labels;
@@ -109,7 +138,7 @@ async function refuseRunning(
     throw new NotRecoverable(
         `revision ${newest.revision} of ${release} is "${newest.status}" since ${new Date(since).toISOString()}: ` +
             `a helm that is not this program's may be at work, so nothing was changed. Wait until it has ended; ` +
-            `from ${new Date(until).toISOString()} on it counts as dead. If you know that it is: helm rollback ${release} --namespace ${namespace}`,
+            `from ${new Date(until).toISOString()} on it counts as dead. If you know that it is: npx --no ml-api recover ${stack} --force`,
     );
 }
 
@@ -136,7 +165,7 @@ async function takeBack(
             if (path === undefined || live === undefined || !belongsTo(live, target)) continue;
             const { contentType, patch } = patchFor(wanted, object, live, target);
             if (Object.keys(patch).length === 0) continue;
-            await ask(access, { method: "PATCH", path, body: JSON.stringify(patch), contentType });
+            await change(access, target, { method: "PATCH", path, body: JSON.stringify(patch), contentType });
             restored.push(nameOf(object));
         }
     }
@@ -166,7 +195,7 @@ async function replaceLost(access: ApiAccess, target: Target, now: Date): Promis
         "The record of this release was lost; this one takes its place",
         now,
     );
-    await ask(access, { method: "POST", path: recordsPath(target), body: JSON.stringify(record) });
+    await change(access, target, { method: "POST", path: recordsPath(target), body: JSON.stringify(record) });
     say(
         `Helm has no record of ${release} in namespace ${namespace} any more; ` +
             `it gets one of what is there: ${there.flat().map(nameOf).join(", ") || "nothing"}`,
@@ -182,9 +211,10 @@ async function deleteOwned(access: ApiAccess, objects: readonly RenderedObject[]
         const live = path === undefined ? undefined : await find(access, path);
         if (path === undefined || live === undefined || !belongsTo(live, target)) continue;
         const body = JSON.stringify({ kind: "DeleteOptions", apiVersion: "v1", propagationPolicy: "Background" });
-        await ask(access, { method: "DELETE", path, body }, [404]);
+        await change(access, target, { method: "DELETE", path, body });
         deleted.push({ name: nameOf(object), path });
     }
+    if (target.planOnly === true) return deleted.map(({ name }) => name);
     const until = Date.now() + GONE_MS;
     for (const { name, path } of deleted) {
         // An object that is about to go away must not be taken over by the install.
@@ -198,7 +228,7 @@ async function deleteOwned(access: ApiAccess, objects: readonly RenderedObject[]
 }
 
 async function deleteRecord(access: ApiAccess, { secret }: StoredRecord, target: Target): Promise<void> {
-    await ask(access, { method: "DELETE", path: `${recordsPath(target)}/${secret.metadata.name}` }, [404]);
+    await change(access, target, { method: "DELETE", path: `${recordsPath(target)}/${secret.metadata.name}` });
 }
 
 /** The objects of a record that Helm marks as the release's; hooks are nobody's, and kept ones outlive it. */
@@ -219,6 +249,11 @@ function recordsPath({ namespace }: Target): string {
 async function find(access: ApiAccess, path: string): Promise<Fields | undefined> {
     const { status, body } = await ask(access, { path }, [404]);
     return status === 404 ? undefined : (JSON.parse(body) as Fields);
+}
+
+/** Everything that is written goes through here. What is to be deleted may be gone already. */
+async function change(access: ApiAccess, target: Target, asked: Omit<ApiRequest, "timeoutMs">): Promise<void> {
+    if (target.planOnly !== true) await ask(access, asked, asked.method === "DELETE" ? [404] : []);
 }
 
 /** Asks and takes nothing but success, or one of the statuses that are fine, too. */

@@ -1,10 +1,11 @@
 import { isValues } from "../../config/values";
 import { digestOf } from "../render/digest";
 import type { HelmRecord, Live } from "../live/live";
+import { holderText, type Lease } from "./lease";
 
 /** Something about Helm's records that the next update puts right. */
 export interface Repair {
-    readonly kind: "missing" | "pending" | "failed" | "rolled back" | "foreign";
+    readonly kind: "missing" | "pending" | "failed" | "rolled back" | "foreign" | "unnoted";
     /** The value of `global.repair` that makes this an update; never the one that an earlier finding gave. */
     readonly token: string;
     /** What was found, and what becomes of it; for a person. */
@@ -17,8 +18,9 @@ export interface Repair {
  * A healthy record with an older digest is no finding: an ordinary edit is an update anyway. Nor is a silent cluster.
  *
  * @param expected digest of what the chart renders to now
+ * @param lease the one that a run has left behind; see {@link mayBeUnnoted}
  */
-export function findRepair(live: Live, expected: string, now: Date): Repair | undefined {
+export function findRepair(live: Live, expected: string, now: Date, lease?: Lease): Repair | undefined {
     if (live.kind === "silent") return undefined;
     const { newest, history } = live;
     if (newest === undefined) {
@@ -67,7 +69,27 @@ export function findRepair(live: Live, expected: string, now: Date): Repair | un
             "foreign",
             "holds other objects than this program made (somebody ran helm over it); the next update replaces it",
         );
+    if (lease !== undefined && declared !== expected && isUnnoted(newest, lease))
+        return found(
+            "unnoted",
+            "unnoted",
+            `comes from ${holderText(lease)}, which was killed before Pulumi had noted it, or is still at work; the next update replaces it`,
+        );
     return undefined;
+}
+
+/**
+ * Whether it takes the release's Lease to tell if anything needs repair: its content is not this program's, and it may be that Pulumi
+ * does not know that it is there.
+ */
+export function mayBeUnnoted(live: Live, expected: string): boolean {
+    return live.kind === "answered" && live.newest?.status === "deployed" && declaredDigest(live.newest) !== expected;
+}
+
+/** Helm came to its end, its run did not: this program made the record while the Lease was kept, and it was not given back. */
+export function isUnnoted(record: HelmRecord, lease: Lease): boolean {
+    const during = Date.parse(record.deployedAt) >= Date.parse(lease.unnotedSince ?? lease.since);
+    return record.status === "deployed" && isOurs(record) && during;
 }
 
 /** The digest that the maker of a record put into its values. */

@@ -45,5 +45,5 @@ export function objectsIn(manifest: string, namespace: string): RenderedObject[]
 
 function isObject(value: Partial<RenderedObject>): value is RenderedObject {
     const { apiVersion, kind, metadata } = value;
-    return typeof apiVersion === "string" && typeof kind === "string" && typeof metadata === "object";
+    return typeof apiVersion === "string" && typeof kind === "string" && typeof metadata === "object" && metadata !== null;
 }

@@ -223,7 +223,7 @@ async function tryOut(step: Met, context: Context, allowed: Allow, ask: Ask): Pr
     return verdictOn(answer, step, context);
 }
 
-interface SentPatch {
+export interface SentPatch {
     readonly contentType: string;
     readonly patch: Fields;
 }
@@ -257,7 +257,7 @@ const RELEASE_NAME = "meta.helm.sh/release-name";
 const RELEASE_NAMESPACE = "meta.helm.sh/release-namespace";
 
 /** The object with the marks by which Helm knows its own. */
-function owned(object: RenderedObject, { release, namespace }: Owner): RenderedObject {
+export function owned(object: RenderedObject, { release, namespace }: Owner): RenderedObject {
     const { metadata } = object;
     const labels = { ...metadata.labels, [MANAGED_BY]: "Helm" };
     const annotations = { ...metadata.annotations, [RELEASE_NAME]: release, [RELEASE_NAMESPACE]: namespace };

@@ -88,7 +88,8 @@ function replicas(workload: Fields | undefined): number {
     return Number(at(workload, ["spec", "replicas"]) ?? 1);
 }
 
-function podUse(workload: Fields): Use {
+/** What one pod of a workload takes. */
+export function podUse(workload: Fields): Use {
     const pod = asMap(at(workload, TEMPLATE));
     const list = (key: string) => (Array.isArray(pod[key]) ? pod[key].filter(isMap) : []);
     const inits = list("initContainers");

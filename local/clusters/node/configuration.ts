@@ -10,7 +10,7 @@ export const nodeName = "ml-api-node";
 export const contextName = "ml-api-node";
 /** Inside the node's network namespace; they meet nothing of this machine's network nor of another checkout's node. */
 const podRange = "10.244.0.0/24";
-const serviceRange = "10.96.0.0/16";
+export const serviceRange = "10.96.0.0/16";
 export const kubernetesServiceAddress = "10.96.0.1";
 const clusterDomain = "cluster.local";
 const apiPort = 6443;

@@ -1,0 +1,130 @@
+/** A local node of a test's own with the sample API's image on it, and plain Helm to put releases there. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { stringify } from "yaml";
+import { clusterContext, type ClusterInfo } from "../../local/clusters/cluster";
+import { enterNode, nodeCluster } from "../../local/clusters/node";
+import { containerdSocket, serviceRange } from "../../local/clusters/node/configuration";
+import { nodeDevice } from "../../local/clusters/node/network";
+import { execute } from "../../local/clusters/node/program";
+import { nodeParts } from "../../local/clusters/node/site";
+import { buildImage } from "../../local/image/build";
+import { loadImage } from "../../local/image/load";
+import { checkoutHash, checkoutRoot } from "../../local/paths";
+import { run, type RunResult } from "../../local/run";
+import { ensureTools } from "../../local/tools";
+import type { Values } from "../chart/helm";
+
+export interface OwnNode {
+    readonly info: ClusterInfo;
+    /** localhost/mf-demo, and the tag under which the node has it. */
+    readonly image: { readonly repository: string; readonly tag: string };
+    /** Standard output; an error when it fails. */
+    kubectl(...args: readonly string[]): Promise<string>;
+    /** Whatever it ends with. */
+    helm(...args: readonly string[]): Promise<RunResult>;
+    /** A values file for Helm. */
+    valuesFile(values: Values): string;
+    /** Gives the image on the node another tag. */
+    tagImage(tag: string): Promise<void>;
+    /** Starts a program of this checkout (TypeScript) inside the node's network, where Services have their addresses. */
+    start(program: string, ...args: readonly string[]): Promise<ChildProcess>;
+    down(): Promise<void>;
+}
+
+/** Why this machine has no real node; empty where it can. */
+export async function noNodeBecause(): Promise<readonly string[]> {
+    const { ok, reasons } = await nodeCluster.canRun();
+    return ok ? [] : reasons;
+}
+
+/**
+ * Starts it.
+ *
+ * @param name tells this test's node from those of other tests
+ * @param namespace made there under restricted Pod Security, with a Secret `key` that accepts `the-key`
+ */
+export async function ownNode(name: string, namespace: string): Promise<OwnNode> {
+    const instance = createHash("sha256").update(`${checkoutHash()} ${name}`).digest("hex").slice(0, 10);
+    const stateDir = path.join(os.tmpdir(), `ml-api-test-${instance}`);
+    const context = clusterContext({ instance, stateDir, log: () => undefined });
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-node-"));
+    const tools = await ensureTools(["helm", "kubectl"], { log: () => undefined });
+    await nodeCluster.down(context);
+    const info = await nodeCluster.up(context);
+    const archive = await buildImage(context);
+    await loadImage(context, archive);
+    const [repository = "", tag = ""] = archive.reference.split(":");
+    const variables = { ...process.env, KUBECONFIG: info.kubeconfig, KUBECACHEDIR: path.join(folder, "kubectl") };
+    let files = 0;
+
+    const kubectl = async (...args: readonly string[]): Promise<string> => {
+        const words = ["--namespace", namespace, ...args];
+        return (await execute(tools.kubectl.path, words, { variables, timeLimit: 120_000 })).stdout;
+    };
+    const node: OwnNode = {
+        info,
+        image: { repository, tag },
+        kubectl,
+        helm: (...args) => run(tools.helm.path, ["--namespace", namespace, ...args], { variables, timeLimit: 400_000 }),
+        valuesFile: (values) => {
+            const file = path.join(folder, `values-${files++}.yaml`);
+            fs.writeFileSync(file, stringify(values));
+            return file;
+        },
+        tagImage: async (other) => {
+            const parts = await nodeParts(context);
+            const [program = "", ...words] = await enterNode(context);
+            const ctr = [parts.program("usr/bin/ctr"), "--address", containerdSocket, "--namespace", "k8s.io"];
+            const names = [`${repository}:${tag}`, `${repository}:${other}`];
+            const options = { timeLimit: 30_000, variables: parts.env };
+            await execute(program, [...words, ...ctr, "images", "tag", "--force", ...names], options);
+        },
+        start: async (file, ...args) => {
+            const [program = "", ...words] = await enterNode(context);
+            // A process of the node itself has no route to a Service's address, which is no device's, until it has one here.
+            const route = ["ip", "route", "replace", serviceRange, "dev", nodeDevice];
+            await execute(program, [...words, ...route], { timeLimit: 10_000 });
+            // Inside, the current folder is another one.
+            const typescript = ["--require", require.resolve("ts-node/register/transpile-only"), file];
+            const env = { ...process.env, TS_NODE_PROJECT: path.join(checkoutRoot, "tsconfig.json") };
+            return spawn(program, [...words, process.execPath, ...typescript, ...args], {
+                env,
+                stdio: ["pipe", "pipe", "inherit"],
+            });
+        },
+        down: async () => {
+            await nodeCluster.down(context);
+            fs.rmSync(folder, { recursive: true, force: true });
+        },
+    };
+    const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
+    const objects = [
+        { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels } },
+        keySecret("key", ["the-key"]),
+    ];
+    fs.writeFileSync(path.join(folder, "objects.yaml"), objects.map((one) => stringify(one)).join("---\n"));
+    await eventually(() => kubectl("apply", "--filename", path.join(folder, "objects.yaml")), 60);
+    return node;
+}
+
+/** What the program makes of the keys of one generation. */
+export function keySecret(name: string, keys: readonly string[]): object {
+    const stringData = { keys: `${keys.join("\n")}\n`, key: keys[0] ?? "" };
+    return { apiVersion: "v1", kind: "Secret", metadata: { name }, stringData };
+}
+
+/** Looks until it does not throw, for so many seconds. */
+export async function eventually<T>(look: () => Promise<T>, seconds = 60): Promise<T> {
+    for (const end = Date.now() + seconds * 1000; ;) {
+        try {
+            return await look();
+        } catch (error) {
+            if (Date.now() > end) throw error;
+            await new Promise((resolve) => setTimeout(resolve, 250));
+        }
+    }
+}

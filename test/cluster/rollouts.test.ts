@@ -1,0 +1,69 @@
+import { expect } from "chai";
+import { noNodeBecause, ownNode, type OwnNode } from "./own-node";
+import { type Change, type Counted, type RolloutKind, rolloutKinds, Rollouts } from "./rollouts";
+
+/** `make test` shows two kinds once; `make test-all` all of them, twice. */
+const all = process.env["ML_API_TEST_ALL"] === "1";
+const kinds: readonly RolloutKind[] = all ? rolloutKinds.flatMap((kind) => [kind, kind]) : ["image", "eviction", "keys"];
+
+/**
+ * The chart's own times on a real node: 61.5 requests a second, whatever happens to the pods, half of them on new connections
+ * and half on kept ones, none tried again, long ones among them that are still being answered when their pod is told to end.
+ */
+describe("rollouts under load, on the local node", function () {
+    this.timeout(300_000);
+    let node: OwnNode | undefined;
+    let rollouts: Rollouts | undefined;
+    const changes: [string, Change][] = [];
+
+    before(async function () {
+        const reasons = await noNodeBecause();
+        if (reasons.length > 0) {
+            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
+            this.skip();
+        }
+        // The first run of a machine downloads packages and builds tools and the image.
+        this.timeout(3_600_000);
+        node = await ownNode("rollouts test", "rollouts");
+        rollouts = await Rollouts.start(node, "rollouts");
+    });
+    after(async () => {
+        await rollouts?.stop();
+        await node?.down();
+    });
+
+    const running = (): Rollouts => {
+        if (rollouts === undefined) throw new Error("no load");
+        return rollouts;
+    };
+    const told = (what: string, { requests, failed, inFlightAtEnd }: Counted): void => {
+        process.stdout.write(
+            `    ${what}: ${requests} requests, lost ${JSON.stringify(failed)}, in flight at the pods' ends ${inFlightAtEnd.join(", ")}\n`,
+        );
+    };
+
+    for (const kind of kinds) {
+        it(`go through: ${kind}`, async () => {
+            changes.push([kind, await running().change(kind)]);
+        });
+    }
+
+    it("lose something without the pause before a pod's end, or nobody could tell", async () => {
+        const counted = await running().counted(await running().changeWithoutPreStop());
+        told("without preStop", counted);
+        const lost = Object.values(counted.failed).reduce((sum, count) => sum + count, 0);
+        expect(lost)
+            .to.be.at.least(1)
+            .and.below(counted.requests / 4);
+    });
+
+    it("lose no request", async () => {
+        for (const [kind, change] of changes) {
+            const counted = await running().counted(change);
+            told(kind, counted);
+            expect(counted.failed, `${kind}: ${JSON.stringify(counted.losses.slice(0, 20))}`).to.deep.equal({});
+            expect(counted.requests, kind).to.be.at.least(60 * ((change.to - change.from) / 1000) * 0.95);
+            expect(Math.min(...counted.inFlightAtEnd), `${kind}: long requests at each pod's end`).to.be.at.least(1);
+        }
+    });
+});
