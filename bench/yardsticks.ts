@@ -92,8 +92,10 @@ export async function measure(chart: Chart, most: number): Promise<Measures> {
             const slip = all[(index * 977) % all.length] ?? "";
             return mergeValues(chart.values, at([...path.slice(0, -1), slip], value ?? "x"));
         });
-        const refused = (await outcomesOf(chart, sets)).filter(({ kind }) => kind !== "rendered");
-        return { found: refused.length, of: tried.length };
+        const outcomes = await outcomesOf(chart, sets);
+        const taken = tried.filter((_, index) => outcomes[index]?.kind === "rendered");
+        tell(chart, "a misspelling is taken", taken);
+        return { found: tried.length - taken.length, of: tried.length };
     };
     return {
         rootSlips: await slips(keys.filter(({ path }) => path.length === 1)),
@@ -105,6 +107,12 @@ export async function measure(chart: Chart, most: number): Promise<Measures> {
 
 function has(keys: readonly Key[], path: readonly string[]): boolean {
     return keys.some((key) => key.path.join("\n") === path.join("\n"));
+}
+
+/** With --names, which keys a number stands for. */
+function tell({ name }: Chart, what: string, keys: readonly Key[]): void {
+    if (!process.argv.includes("--names")) return;
+    for (const { path } of keys) process.stderr.write(`${name}: ${what} of ${path.join(".")}\n`);
 }
 
 async function crashes(chart: Chart, keys: readonly Key[]): Promise<Share> {
@@ -159,9 +167,7 @@ async function withoutEffect(chart: Chart, keys: readonly Key[], most: number): 
         }
     };
     await Promise.all([work(), work()]);
-    if (process.argv.includes("--names")) {
-        for (const { path } of dead) process.stderr.write(`${chart.name}: no effect seen of ${path.join(".")}\n`);
-    }
+    tell(chart, "no effect seen", dead);
     return { found: dead.length, of: tried.length };
 }
 

@@ -2,6 +2,7 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { InputError } from "../components/config/problem";
 import { readStack } from "../components/config/stack";
 import { stackNames } from "../components/config/stack-file";
 import type { Value, Values } from "../components/config/values";
@@ -90,9 +91,25 @@ function text(value: Value | undefined): string {
 
 /** Digest of the chart's sources in a commit. @returns `sha256:` and 64 hexadecimal digits */
 export async function chartDigest(git: Git, commit: string): Promise<string> {
-    const listing = await git.run(["ls-tree", "-r", "--full-tree", commit, "--", ...CHART_SOURCES]);
-    const lines = listing.split("\n").filter((line) => line !== "");
+    return chartDigestIn(await filesOf(git, commit));
+}
+
+/** @param files see {@link filesOf} */
+function chartDigestIn(files: readonly string[]): string {
+    const lines = files.filter((line) => {
+        const file = nameOf(line);
+        return CHART_SOURCES.some((source) => file === source || file.startsWith(`${source}/`));
+    });
     return `sha256:${crypto.createHash("sha256").update(lines.sort().join("\n")).digest("hex")}`;
+}
+
+/** All files of a commit, as `<mode> blob <id>\t<path>`. */
+async function filesOf(git: Git, commit: string): Promise<string[]> {
+    return (await git.run(["ls-tree", "-r", "-z", "--full-tree", commit])).split("\0").filter((line) => line !== "");
+}
+
+function nameOf(line: string): string {
+    return line.slice(line.indexOf("\t") + 1);
 }
 
 /** What a commit says of a stack. */
@@ -105,41 +122,42 @@ export interface StackAt {
     /** `file:line` of each value. */
     readonly places: ReadonlyMap<string, string>;
     readonly artifacts: Artifacts;
+    /** The stacks of this API, by environment. */
+    readonly siblings: ReadonlyMap<string, string>;
 }
 
 /** Reads a stack as a commit has it, from a clone or a bare repository. @throws InputError */
 export async function stackAt(git: Git, commit: string, stack: string): Promise<StackAt> {
-    const chart = await chartDigest(git, commit);
-    return withConfig(git, commit, (root) => {
-        const { environment, name, valuesFile, values, places } = readStack(root, stack);
-        return { environment, api: name, valuesFile, values, places, artifacts: artifactsOf(values, chart) };
-    });
-}
-
-/** The stack of an environment that has an API; undefined when it has none. */
-export async function stackOf(git: Git, commit: string, environment: string, api: string): Promise<string | undefined> {
-    return withConfig(git, commit, (root) =>
-        stackNames(root).find((stack) => {
-            const settings = readStack(root, stack);
-            return settings.environment === environment && settings.name === api;
-        }),
-    );
-}
-
-/** Puts the stack files and values files of a commit into a folder for as long as `use` runs. */
-async function withConfig<T>(git: Git, commit: string, use: (root: string) => T): Promise<T> {
+    const files = await filesOf(git, commit);
+    const names = files.map(nameOf).filter((name) => CONFIG_FILE.test(name));
     const root = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-config-"));
     try {
-        const names = (await git.run(["ls-tree", "-r", "-z", "--full-tree", "--name-only", commit]))
-            .split("\0")
-            .filter((name) => /^Pulumi(?:\.[^/]+)?\.yaml$|(?:^|\/)values-[^/]+\.yaml$/.test(name));
-        for (const [name, text] of await git.texts(names.map((name) => `${commit}:${name}`))) {
+        for (const [name, text] of await git.texts(names.map((one) => `${commit}:${one}`))) {
             const file = path.join(root, name.slice(commit.length + 1));
             fs.mkdirSync(path.dirname(file), { recursive: true });
             fs.writeFileSync(file, text);
         }
-        return use(root);
+        const { environment, name: api, valuesFile, values, places } = readStack(root, stack);
+        const artifacts = artifactsOf(values, chartDigestIn(files));
+        return { environment, api, valuesFile, values, places, artifacts, siblings: siblingsOf(root, api) };
     } finally {
         fs.rmSync(root, { recursive: true, force: true });
     }
+}
+
+/** Stack files and values files. */
+const CONFIG_FILE = /^Pulumi(?:\.[^/]+)?\.yaml$|(?:^|\/)values-[^/]+\.yaml$/;
+
+function siblingsOf(root: string, api: string): Map<string, string> {
+    const found = new Map<string, string>();
+    for (const stack of stackNames(root)) {
+        try {
+            const { environment, name } = readStack(root, stack);
+            if (name === api && !found.has(environment)) found.set(environment, stack);
+        } catch (error) {
+            // What is wrong with another stack stops that one, not this.
+            if (!(error instanceof InputError)) throw error;
+        }
+    }
+    return found;
 }

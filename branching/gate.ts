@@ -1,7 +1,7 @@
-import { type Artifacts, sameArtifacts, stackAt, stackOf } from "./artifacts";
+import { type Artifacts, sameArtifacts, type StackAt, stackAt } from "./artifacts";
 import { BLOCK_LIST, type BlockedDigest, parseBlocked } from "../components/config/blocked";
 import type { Git } from "./git";
-import { whyHeld } from "./holds";
+import { ancestry, whyHeld } from "./holds";
 import { type BranchMap, MAP_FILE, type PromotionRule } from "./map";
 import { order } from "./order";
 import { blockedRefusals, promotionRefusals, type Refusal, refusalText } from "./promotion";
@@ -53,7 +53,7 @@ export async function gate(push: Push, now: Date = new Date()): Promise<Gate> {
     const { verdict, why } = await order(
         runs === undefined ? undefined : { commit: runs.commit, branch: runs.branch, rank: rankOf(runs.branch) },
         { commit, branch, rank: decision.rank },
-        (ancestor, descendant) => git.isAncestor(ancestor, descendant),
+        ancestry(git, records, stack),
         (next) => whyHeld(git, records, stack, next),
     );
     if (verdict === "refused") return { verdict, why };
@@ -65,13 +65,14 @@ export async function gate(push: Push, now: Date = new Date()): Promise<Gate> {
             why: `its tree is the one of ${runs.commit.slice(0, 12)} (${runs.branch}), which runs`,
         };
 
-    const { api, artifacts, values } = await stackAt(git, commit, stack);
+    const found = await stackAt(git, commit, stack);
+    const { artifacts, values } = found;
     const blocked = blockedRefusals(await blockLists(git, map, commit), artifacts, values);
     const rule = map.promotion?.[environment];
     const unproven =
         rule === undefined || sameArtifacts(runs?.artifacts, artifacts)
             ? []
-            : await unprovenBy(push, environment, rule, api, artifacts, now);
+            : await unprovenBy(push, environment, rule, found, now);
     // What is blocked stays blocked, whatever the haste.
     if (blocked.length > 0) return { verdict: "refused", why: because(environment, [...blocked, ...unproven]) };
     if (unproven.length === 0) return { verdict: "deploy", why, artifacts, source };
@@ -85,14 +86,13 @@ export async function gate(push: Push, now: Date = new Date()): Promise<Gate> {
 }
 
 async function unprovenBy(
-    { git, commit, recordRef }: Push,
+    { git, recordRef }: Push,
     environment: string,
     rule: PromotionRule,
-    api: string,
-    artifacts: Artifacts,
+    { api, artifacts, siblings }: StackAt,
     now: Date,
 ): Promise<Refusal[]> {
-    const stack = await stackOf(git, commit, rule.from, api);
+    const stack = siblings.get(rule.from);
     if (stack === undefined)
         return [
             {

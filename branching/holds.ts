@@ -18,21 +18,44 @@ export async function whyHeld(
     commit: string,
 ): Promise<string | undefined> {
     const held = holdOf(records, stack);
-    if (held === undefined) return undefined;
-    const ask = async (args: readonly string[]) => {
+    if (held === undefined || (await hasRevertOf(git, held, commit))) return undefined;
+    return (
+        `${stack} was rolled back by ${held.actor} at ${held.at}, because: ${held.hold?.reason ?? "nobody said why"}; ` +
+        `${commit.slice(0, 12)} does not have the reverting commit ${held.commit.slice(0, 12)} in its history ` +
+        `→ merge ${held.branch} first, or end the hold: git push -o release-hold=WHY`
+    );
+}
+
+/**
+ * Whether one commit descends from another. Of the commit that reverts, its rebase or squash is a descendant, too; and once a person
+ * has ended its hold, whatever descends from the commit that it reverts.
+ *
+ * @returns rejects when one of the commits is not known
+ */
+export function ancestry(
+    git: Git,
+    records: readonly DeployRecord[],
+    stack: string,
+): (ancestor: string, descendant: string) => Promise<boolean> {
+    return async (ancestor, descendant) => {
+        const revert = records.find(
+            (record) => record.stack === stack && record.outcome === "held" && record.commit === ancestor,
+        );
+        if (revert === undefined) return git.isAncestor(ancestor, descendant);
+        if (await hasRevertOf(git, revert, descendant)) return true;
+        return git.isAncestor(holdOf(records, stack) === undefined ? `${ancestor}^` : ancestor, descendant);
+    };
+}
+
+function hasRevertOf(git: Git, held: DeployRecord, commit: string): Promise<boolean> {
+    return hasRevert({ id: held.hold?.id ?? "", commit: held.commit }, commit, async (args) => {
         try {
             return { ok: true, stdout: await git.run(args) };
         } catch (error) {
             if (!(error instanceof GitError)) throw error;
             return { ok: false, stdout: "" };
         }
-    };
-    if (await hasRevert({ id: held.hold?.id ?? "", commit: held.commit }, commit, ask)) return undefined;
-    return (
-        `${stack} was rolled back by ${held.actor} at ${held.at}, because: ${held.hold?.reason ?? "nobody said why"}; ` +
-        `${commit.slice(0, 12)} does not have the reverting commit ${held.commit.slice(0, 12)} in its history ` +
-        `→ merge ${held.branch} first, or end the hold: git push -o release-hold=WHY`
-    );
+    });
 }
 
 /** Remembers that a hold has begun or ended, with everything else as in the record of the deploy that it belongs to. */

@@ -69,7 +69,7 @@ export function loadBranchMap(root: string, stacks: Readonly<Record<string, read
 /** As {@link loadBranchMap}, from text. */
 export function parseBranchMap(source: string, stacks: Readonly<Record<string, readonly string[]>>): BranchMap {
     const lines = new LineCounter();
-    const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+    const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
     const fail = (problems: readonly Problem[]): never => {
         throw new InputError("branch map", problems);
     };

@@ -2,6 +2,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
 import { lookUp, setValues } from "../branching/values-edit";
+import { readStack } from "../components/config/stack";
+import { stackNames } from "../components/config/stack-file";
 import { isValues, leaves, type Value, type Values } from "../components/config/values";
 import { cannotStart, startImage } from "../local/image/start";
 import type { OpenImage } from "../local/image/unpack";
@@ -48,8 +50,11 @@ export async function doctorCommand(text: string, options: DoctorOptions): Promi
             `${JSON.stringify({ version: 1, target: text, ok: good, checks, values }, undefined, 2)}\n`,
         );
     else process.stdout.write(`${checkTable(checks)}${proposal(values)}`);
-    if (options.write === true && target.kind === "image" && target.valuesFile !== undefined)
-        write(target.valuesFile, values);
+    if (options.write === true) {
+        const written = writeProposal(checkoutRoot, text, values);
+        for (const file of written) process.stderr.write(`${file}: written\n`);
+        if (written.length === 0) process.stderr.write("the values files say so already\n");
+    }
     if (!good) throw new ExitCode(1, "the image contract is not kept → docs/image-contract.md");
 }
 
@@ -57,15 +62,29 @@ function proposal(values: Values): string {
     return Object.keys(values).length === 0 ? "" : `\nFor the values file, as measured here:\n\n${stringify(values)}`;
 }
 
-function write(valuesFile: string, values: Values): void {
-    const file = path.join(checkoutRoot, valuesFile);
-    const before = fs.readFileSync(file, "utf8");
-    const changes = leaves(values).flatMap(([name, value]): [string, string | number][] =>
-        typeof value === "string" || typeof value === "number" ? [[name, value]] : [],
+/**
+ * Writes proposed values: the size into the values file of the stack, all else into those of its API in every environment, which
+ * have to agree in it.
+ *
+ * @returns the files that were changed
+ */
+export function writeProposal(root: string, stack: string, values: Values): readonly string[] {
+    const { name, valuesFile } = readStack(root, stack);
+    const files = stackNames(root).flatMap((one) => {
+        const settings = readStack(root, one);
+        return settings.name === name ? [settings.valuesFile] : [];
+    });
+    const changes = leaves(values).flatMap(([key, value]): [string, string | number][] =>
+        typeof value === "string" || typeof value === "number" ? [[key, value]] : [],
     );
-    const after = setValues(before, changes, valuesFile);
-    if (after !== before) fs.writeFileSync(file, after);
-    process.stderr.write(`${valuesFile}: ${after === before ? "says so already" : "written"}\n`);
+    return [...new Set(files)].filter((file) => {
+        const full = path.join(root, file);
+        const before = fs.readFileSync(full, "utf8");
+        const own = changes.filter(([key]) => file === valuesFile || !key.startsWith("resources."));
+        const after = setValues(before, own, file);
+        if (after !== before) fs.writeFileSync(full, after);
+        return after !== before;
+    });
 }
 
 async function checkServer(url: string, options: DoctorOptions): Promise<Diagnosis> {
@@ -120,7 +139,7 @@ async function startHere(image: OpenImage, values: Values, options: DoctorOption
     const sample = sampleOf(options) ?? declared;
     const paths = pathsOf(options, values);
     const maxRequestBytes = Math.max(10_000, 2 * (sample?.length ?? 0));
-    const budget = Number(process.env["H_BUDGET"]) || Number(lookUp(values, "model.loadBudgetSeconds") ?? 120);
+    const budget = Number(lookUp(values, "model.loadBudgetSeconds") ?? 120);
     const started = await startImage(image, {
         port: PORT,
         keys: [KEY],

@@ -1,6 +1,6 @@
 import { Git } from "../branching/git";
 import { holdOf, holdRecord } from "../branching/holds";
-import { appendRecord, readRecords } from "../branching/record";
+import { appendRecord, readRecords, recordRef } from "../branching/record";
 import { visible, visibleLines } from "../components/config/visible";
 import type { ApiAccess } from "../components/config/kubeconfig";
 import { openAccess } from "../components/config/kubeconfig";
@@ -21,9 +21,24 @@ export async function holdCommand(name: string, options: { release?: string; jso
         await releaseHold(await recordsHere(), stack, options.release, (text) => process.stderr.write(`${text}\n`));
         return;
     }
-    const { hold } = await holdOfStack(stackPlace(checkoutRoot, stack));
-    if (options.json === true) process.stdout.write(`${JSON.stringify({ stack, hold: hold ?? null }, undefined, 2)}\n`);
-    else process.stdout.write(hold === undefined ? `${stack} is not held\n` : `${visibleLines(holdText(hold))}\n`);
+    const place = stackPlace(checkoutRoot, stack);
+    const { hold } = await holdOfStack(place);
+    const git = new Git(checkoutRoot);
+    const recorded = holdOf(await readRecords(git, place.settings.environment, await recordRef(git)), stack);
+    if (options.json === true) {
+        const shown = { stack, hold: hold ?? null, recorded: recorded ?? null };
+        process.stdout.write(`${JSON.stringify(shown, undefined, 2)}\n`);
+        return;
+    }
+    const text =
+        hold !== undefined
+            ? holdText(hold)
+            : recorded === undefined
+              ? `${stack} is not held`
+              : `${stack} is not held in the cluster, but in the record of deploys, by ${recorded.actor} since ${recorded.at}: ` +
+                `a push needs ${recorded.commit.slice(0, 12)} (branch ${recorded.branch}) in its history\n` +
+                `→ push what was merged, or: npx --no ml-api hold ${stack} --release "WHY"`;
+    process.stdout.write(`${visibleLines(text)}\n`);
 }
 
 /** This clone, with all that its origin has recorded. */

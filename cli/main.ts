@@ -113,7 +113,10 @@ export function program(): Command {
         .option("--predict <path>", "of predictions")
         .option("--metrics <path>", "of metrics")
         .option("--no-start", "only look at the image, do not start it")
-        .option("--write", "write the proposed values into the stack's values file")
+        .option(
+            "--write",
+            "write the proposed values: the size for this stack, all else for its API in every environment",
+        )
         .option(
             "--json",
             "as JSON: {version, target, ok, checks: [{name, status: ok | failed | not checked, says, fix?}], values}",
@@ -204,7 +207,9 @@ export function program(): Command {
         .command("hold")
         .argument("<env>", "an environment or a stack")
         .option("--release <why>", "end it, so that any commit may be deployed")
-        .addOption(new Option("--json", "as JSON: {stack, hold: {…} | null}").conflicts("release"))
+        .addOption(
+            new Option("--json", "as JSON: {stack, hold: {…} | null, recorded: {…} | null}").conflicts("release"),
+        )
         .description("show what a rollback holds, by whom, since when and why; or end it")
         .action(holdCommand);
     command

@@ -53,7 +53,7 @@ export function statusJson(all: readonly StackStatus[]): string {
             live: {
                 ...plain,
                 maker: maker ?? null,
-                lease: lease === undefined ? null : { ...lease, stored: undefined },
+                lease: lease === undefined ? null : { ...lease, stored: undefined, unnotedSince: undefined },
                 hold: hold ?? null,
             },
         };

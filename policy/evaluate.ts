@@ -84,7 +84,11 @@ export function readSettings(folder: string): Settings {
     const read = (name: string, key: string): { items: unknown[]; place: (index: number) => string } => {
         const file = path.join(folder, name);
         const lines = new LineCounter();
-        const document = parseDocument(fs.readFileSync(file, "utf8"), { lineCounter: lines, prettyErrors: false });
+        const document = parseDocument(fs.readFileSync(file, "utf8"), {
+            lineCounter: lines,
+            prettyErrors: false,
+            logLevel: "error",
+        });
         const shown = `policy/${name}`;
         for (const { pos, message } of document.errors)
             problems.push({ where: `${shown}:${lines.linePos(pos[0]).line}`, what: message });

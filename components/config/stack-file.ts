@@ -46,6 +46,7 @@ export function readStackFile(root: string, stack: string, project: string): Sta
         lineCounter: lines,
         merge: true,
         prettyErrors: false,
+        logLevel: "error",
     });
     const at = (offset: number) => `${name}:${lines.linePos(offset).line}`;
     const report = (offset: number, what: string, fix?: string) =>

@@ -66,7 +66,12 @@ export function parseValues(text: string, file: string): ValuesFile {
     const report = (offset: number, what: string, fix?: string) =>
         problems.push({ where: at(offset), what, ...(fix === undefined ? {} : { fix }) });
 
-    const documents = parseAllDocuments(text, { lineCounter: lines, merge: true, prettyErrors: false });
+    const documents = parseAllDocuments(text, {
+        lineCounter: lines,
+        merge: true,
+        prettyErrors: false,
+        logLevel: "error",
+    });
     const [document, second] = Array.isArray(documents) ? documents : [];
     // YAML 1.1 folds these characters as line breaks, YAML 1.2 keeps them.
     for (const match of text.matchAll(/[\u0085\u2028\u2029]|(?!^)\uFEFF/g)) {

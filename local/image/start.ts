@@ -43,20 +43,21 @@ const USER = "10001";
 
 /**
  * Namespaces of its own, no network but its own loopback, a read-only root file system, a user that is not root and cannot become
- * it. $1 is the root; then comes what runs last. Everything is mounted before the image's own files are run.
+ * it. $1 is the root; then comes what runs last. Everything is mounted before the image's own files are run. The image gets
+ * process number 1 in a namespace within this shell's: a signal that it does not handle is ignored, as in a container, and this
+ * shell, which ends with its caller, takes it along whatever user it has become.
  */
 const SCRIPT = `set -e
 root=$1; shift
 ip link set lo up
 mount --bind "$root" "$root"
 mount -t tmpfs -o mode=1777,size=256m none "$root/tmp"
-mount -t proc none "$root/proc"
 mount -t tmpfs -o mode=755 none "$root/dev"
 for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$root/dev/\${node%:*}" c 1 "\${node#*:}"; done
 ln -s /proc/self/fd "$root/dev/fd"; ln -s /proc/self/fd/1 "$root/dev/stdout"; ln -s /proc/self/fd/2 "$root/dev/stderr"
 mkdir -m 1777 "$root/dev/shm"; mount -t tmpfs -o mode=1777,size=64m none "$root/dev/shm"
 mount -o remount,bind,ro "$root"
-exec env -i "$@"`;
+unshare --pid --fork -- sh -c 'mount -t proc none "$0/proc" && exec env -i "$@"' "$root" "$@"`;
 
 /**
  * Starts an image without a container engine.
@@ -128,7 +129,7 @@ export async function startImage(
         for (const stream of [started.stdout, started.stderr])
             stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-4000)));
         const ended = (): boolean => started.exitCode !== null || started.signalCode !== null;
-        const inside = await firstChild(started, ended);
+        const inside = await imageProcess(started, ended);
         const socket = path.join(folder, "socket");
         relay = await startRelay(inside, socket, port);
         let peak = 0;
@@ -172,24 +173,20 @@ function fromLines(env: readonly string[]): Record<string, string> {
     );
 }
 
-/** The first process in the namespaces, by its id outside of them. */
-async function firstChild(parent: ChildProcess, ended: () => boolean): Promise<number> {
-    const file = `/proc/${parent.pid ?? 0}/task/${parent.pid ?? 0}/children`;
-    for (let tries = 0; tries < 250 && !ended(); tries++) {
-        const [first] = (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "").trim().split(" ");
-        // Before it is in its own network, it would be asked in this machine's.
-        if (first !== undefined && first !== "" && networkOf(first) !== networkOf("self")) return Number(first);
-        await sleep(20);
+/** The image's process, by its id outside of the namespaces. */
+async function imageProcess(outermost: ChildProcess, ended: () => boolean): Promise<number> {
+    for (let tries = 0; tries < 500 && !ended(); tries++) {
+        const [shell] = childrenOf(outermost.pid ?? 0);
+        const [within] = shell === undefined ? [] : childrenOf(shell).flatMap(childrenOf);
+        // What the shell runs before has the shell's own numbers.
+        if (shell !== undefined && within !== undefined && pidSpaceOf(within) !== pidSpaceOf(shell)) return within;
+        await sleep(10);
     }
     throw new Error("the image could not be started in namespaces of its own");
 }
 
-function networkOf(pid: string): string {
-    try {
-        return fs.readlinkSync(`/proc/${pid}/ns/net`);
-    } catch {
-        return networkOf("self");
-    }
+function childrenOf(pid: number): number[] {
+    return textOf(`/proc/${pid}/task/${pid}/children`).trim().split(" ").filter(Boolean).map(Number);
 }
 
 const RELAY = `const net = require("node:net");

@@ -55,10 +55,13 @@ export class DrilledStack {
         );
     }
 
-    /** The image or command that the running pods have, and how many of them are ready. */
+    /** `IMAGE serves` while at least one pod is ready; after a rollback, one that was ready may still be draining. */
     async serving(): Promise<string> {
         const path = "{.spec.template.spec.containers[0].image} {.status.readyReplicas}";
-        return this.kubectl("get", "deployment", "mf-demo", "-o", `jsonpath=${path}`);
+        const [image = "", ready] = (
+            await this.kubectl("get", "deployment", "mf-demo", "-o", `jsonpath=${path}`)
+        ).split(" ");
+        return `${image} ${Number(ready ?? 0) > 0 ? "serves" : "does not serve"}`;
     }
 
     async remove(): Promise<void> {

@@ -4,7 +4,6 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import { expect } from "chai";
 import { openAccess } from "../../components/config/kubeconfig";
-import type { Values } from "../../components/config/values";
 import { diagnosis } from "../../components/guarded-release/diagnose/companion";
 import { selfSigned } from "../chart/certificate";
 import { Checkout, succeeded } from "./checkout";
@@ -53,12 +52,14 @@ describe("a deploy that fails on a cluster's own rules", function () {
         },
         "pod-security": {
             breaks: (stack) => {
-                stack.set(FOREIGN_VOLUME);
+                stack.set({
+                    merge: { pod: { volumes: [{ name: "foreign", nfs: { server: "127.0.0.1", path: "/" } }] } },
+                });
             },
             words: [
-                /ReplicaSet\/mf-demo-\S+: Pod Security of the namespace \(restricted:latest\) refuses the pod: .*restricted volume type "nfs"/,
-                /→ remove what asks for more/,
+                /Deployment\/mf-demo spec\.template\.spec: its pods would never start: namespace mf-demo-pod-security enforces Pod Security "restricted": .*"nfs"/,
             ],
+            before: true,
         },
         unschedulable: {
             breaks: (stack) => {
@@ -144,7 +145,8 @@ describe("a deploy that fails on a cluster's own rules", function () {
         await stack.init();
         succeeded(await stack.up());
         checkout.edit("chart/templates/_helpers.tpl", '"releaseTimeout" 20', '"releaseTimeout" 120');
-        stack.set(FOREIGN_VOLUME);
+        await stack.kubectl("label", "namespace", stack.namespace, "drill=denied");
+        stack.set({ image: { repository: "localhost/mf-demo", tag: "other" } });
         const command = path.join(__dirname, "..", "..", "cli", "give-up");
         const script = `
             const { foregroundUntilHopeless } = require(${JSON.stringify(command)});
@@ -154,21 +156,19 @@ describe("a deploy that fails on a cluster's own rules", function () {
         const ended = await timed(checkout, process.execPath, words);
         checkout.edit("chart/templates/_helpers.tpl", '"releaseTimeout" 120', '"releaseTimeout" 20');
 
-        const folder = failedWith(ended, [/This cannot succeed any more, .*\nReplicaSet\/mf-demo-\S+: Pod Security/]);
+        const folder = failedWith(ended, [
+            /This cannot succeed any more, .*\nReplicaSet\/mf-demo-\S+: the admission webhook drill\.example\.org refuses it/,
+        ]);
         expect(ended.pieces.at(-1)?.at).to.be.at.most(30);
         expect(ended.text.trimEnd().split("\n").at(-1)).to.contain(folder);
         expect(fs.readFileSync(path.join(folder, "objects.yaml"), "utf8")).to.contain("kind: ReplicaSet");
         expect(await stack.history()).to.deep.equal(["1 superseded", "2 failed", "3 deployed"]);
+        await stack.kubectl("label", "namespace", stack.namespace, "drill-");
         stack.set({});
         const { text } = succeeded(await stack.up());
         expect(text).not.to.contain("pending operation");
     });
 });
-
-/** A kind of volume that restricted Pod Security forbids. */
-const FOREIGN_VOLUME: Values = {
-    merge: { pod: { volumes: [{ name: "foreign", nfs: { server: "127.0.0.1", path: "/" } }] } },
-};
 
 /** Refuses the pods of every namespace with the label drill=denied. */
 async function denyingWebhook(checkout: Checkout): Promise<Server> {

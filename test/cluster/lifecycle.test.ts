@@ -65,7 +65,7 @@ const change: Values = { api: { logLevel: "warning" } };
 
 describe("the life of a release with plain Helm, on the local node", function () {
     this.timeout(480_000);
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-lifecycle-"));
+    const folder = path.join(os.tmpdir(), `ml-api-lifecycle-${process.pid}`);
     // Somebody may edit the chart in the minutes that this takes.
     const chart = path.join(folder, "chart");
     const context = clusterContext({
@@ -89,6 +89,7 @@ describe("the life of a release with plain Helm, on the local node", function ()
         this.timeout(3_600_000);
         const { helm, kubectl: program } = await ensureTools(["helm", "kubectl"], { log: () => undefined });
         programs = { helm: helm.path, kubectl: program.path };
+        fs.mkdirSync(folder);
         fs.cpSync(checkedOut, chart, { recursive: true });
         await nodeCluster.down(context);
         info = await nodeCluster.up(context);

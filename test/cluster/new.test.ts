@@ -37,6 +37,7 @@ describe("from a model's file to a prediction", function () {
         python = await pythonEnvironment(requirements, { log: () => undefined });
         folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-own-"));
         clone = path.join(folder, "clone");
+        fs.mkdirSync(temporary());
         const git = (cwd: string, ...args: string[]): Buffer => execFileSync("git", args, { cwd });
         const files = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").toString();
         for (const file of files.split("\0").filter((name) => name !== "" && fs.existsSync(path.join(ROOT, name))))
@@ -54,6 +55,8 @@ describe("from a model's file to a prediction", function () {
         fs.rmSync(folder, { recursive: true, force: true });
     });
 
+    /** Where these commands put what is to be gone afterwards. */
+    const temporary = (): string => path.join(folder ?? "", "tmp");
     /** As typed into a shell in the clone, with no variable of the test run's own Pulumi or cluster. */
     function typed(line: string): Promise<Ended> {
         const own = Object.entries(process.env).filter(
@@ -64,7 +67,7 @@ describe("from a model's file to a prediction", function () {
         const command = line.replaceAll("npx --no ml-api", "./cli/ml-api.js");
         const child = spawn("sh", ["-c", command], {
             cwd: clone,
-            env: { ...Object.fromEntries(own), XDG_STATE_HOME: path.join(folder ?? "", "state") },
+            env: { ...Object.fromEntries(own), XDG_STATE_HOME: path.join(folder ?? "", "state"), TMPDIR: temporary() },
             stdio: ["ignore", "pipe", "pipe"],
         });
         let text = "";
@@ -112,9 +115,9 @@ describe("from a model's file to a prediction", function () {
             .to.match(/\n\d+ ok, 0 failed, /)
             .and.to.contain("as user 10001, on a read-only root");
         expect(text).to.contain("a prediction that was under way at SIGTERM was answered with 200");
-        expect(text).to.contain("apis/churn/values-dev.yaml: written");
+        expect(text).to.contain("apis/churn/values-production.yaml: written");
         expect(parse(read("apis/churn/values-dev.yaml"))).to.have.nested.property("model.loadBudgetSeconds");
-        expect(fs.readdirSync(os.tmpdir()).filter((name) => name.startsWith("ml-api-doctor-"))).to.deep.equal([]);
+        expect(fs.readdirSync(temporary())).to.deep.equal([]);
         expect(fs.readFileSync("/proc/mounts", "utf8")).not.to.contain("ml-api-doctor-");
     });
 

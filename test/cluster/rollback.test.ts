@@ -232,6 +232,35 @@ describe("ml-api rollback", function () {
         expect(await replicas()).to.equal("5");
     });
 
+    it("deploys a push that has the reverting commit, squashed; or any, when the pusher ends the hold", async () => {
+        const pushed = async (...options: string[]): Promise<string> =>
+            succeeded(await checkout.run("git", ["push", "origin", ...options, "HEAD:refs/heads/dev"])).text;
+        expect(await pushed()).to.match(/dev runs [0-9a-f]{12}/);
+        const branch = `hotfix/rollback-dev-${(commits["second"] ?? "").slice(0, 8)}`;
+        const records = await git("--git-dir", origin, "show", "deployments:dev.jsonl");
+        expect(records).to.contain("what was deployed has the reverting commit").and.to.contain(branch);
+
+        await git("fetch", "--quiet", "origin");
+        await git("update-ref", "refs/heads/deployments", "refs/remotes/origin/deployments");
+        succeeded(await rollback("--to", (commits["first"] ?? "").slice(0, 10), "--yes"));
+        await git(
+            "--git-dir",
+            origin,
+            "fetch",
+            "--quiet",
+            checkout.root,
+            "deployments:deployments",
+            "hotfix/*:hotfix/*",
+        );
+        await commit("on the bad side", () => undefined);
+        expect(await pushed()).to.contain("refused: dev was rolled back by Ada Lovelace");
+        expect(await replicas()).to.equal("1");
+        await commit("again", () => undefined);
+        const text = await pushed("-o", "release-hold=found the cause");
+        expect(text).to.contain("dev is not held any more: found the cause");
+        expect(await replicas(), text).to.equal("5");
+    });
+
     /** A record branch with one file. */
     async function plant(lines: readonly string[]): Promise<void> {
         const blob = execFileSync("git", ["hash-object", "-w", "--stdin"], {

@@ -2,9 +2,15 @@ import { expect } from "chai";
 import { noNodeBecause, ownNode, type OwnNode } from "./own-node";
 import { type Change, type Counted, type RolloutKind, rolloutKinds, Rollouts } from "./rollouts";
 
-/** `make test` shows two kinds once; `make test-all` all of them, twice. */
+/** `make test` shows two kinds once, `make test-all` all of them twice. ROLLOUTS=image,keys narrows it to these. */
 const all = process.env["ML_API_TEST_ALL"] === "1";
-const kinds: readonly RolloutKind[] = all ? rolloutKinds.flatMap((kind) => [kind, kind]) : ["image", "eviction", "keys"];
+const asked = process.env["ROLLOUTS"]?.split(",");
+const kinds: readonly RolloutKind[] =
+    asked !== undefined
+        ? rolloutKinds.filter((kind) => asked.includes(kind))
+        : all
+          ? rolloutKinds.flatMap((kind) => [kind, kind])
+          : ["image", "config"];
 
 /**
  * The chart's own times on a real node: 61.5 requests a second, whatever happens to the pods, half of them on new connections

@@ -98,6 +98,7 @@ describe("a secret", function () {
         await look("state", ["stack", "export"]);
         await look("outputs", ["stack", "output", "--json"]);
         await look("history", ["stack", "history", "--json"]);
+        seen.set("events", await checkout.kubectl("-n", NAMESPACE, "get", "events", "-o", "json"));
         seen.set("stack file", checkout.read("Pulumi.dev.yaml"));
         seen.set(
             "diff of a release that is up to date",

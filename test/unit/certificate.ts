@@ -50,7 +50,9 @@ function sequence(...parts: Buffer[]): Buffer {
 }
 
 function tagged(tag: number, content: Buffer): Buffer {
-    const length = content.length < 128 ? [content.length] : [0x82, content.length >> 8, content.length & 0xff];
+    const { length: size } = content;
+    // The shortest form is the only one that Go takes.
+    const length = size < 128 ? [size] : size < 256 ? [0x81, size] : [0x82, size >> 8, size & 0xff];
     return Buffer.concat([Buffer.from([tag, ...length]), content]);
 }
 

@@ -201,6 +201,19 @@ describe("what keeps a release from becoming ready", () => {
         expect(found.map(({ problem }) => problem)).to.deep.equal(["crash"]);
     });
 
+    it("is told once of a Job whose pod has ended", () => {
+        const { events, ...record } = recordOf("hook");
+        const [pod] = record.pods;
+        if (pod === undefined) throw new Error("no pod");
+        const ending = { ...record, jobs: record.jobs.map(({ metadata }) => ({ metadata })) };
+        const running = { ...ending, pods: [{ ...pod, status: { ...pod.status, phase: "Running" } }] };
+        const ready = new Set([pod.metadata.uid]);
+        expect(diagnose(sceneIn(running), events, new Map(), ready)).to.deep.equal([]);
+        const [tried, ...more] = diagnose(sceneIn(ending), events, new Map(), ready);
+        expect(more).to.deep.equal([]);
+        expect(tried).to.deep.include({ object: "Job/hook", problem: "job", certain: false });
+    });
+
     it("tells a crash after the pod had been ready from one at start", () => {
         const uid = recordOf("afterready").pods[0]?.metadata.uid ?? "";
         expect(findingsOf("afterready", undefined, new Set([uid]))[0]?.sentence).to.contain("after it had been ready");

@@ -5,12 +5,14 @@ import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
+import { parse } from "yaml";
 import { type Check, checkTable } from "../../cli/doctor-checks";
 import { imageChecks, WANTED_FILES } from "../../cli/doctor-image";
-import { proposed } from "../../cli/doctor";
+import { proposed, writeProposal } from "../../cli/doctor";
 import { serverChecks, type Subject } from "../../cli/doctor-server";
 import { findTarget } from "../../cli/doctor-target";
 import { configOf, layOut, openImage, type OpenImage } from "../../local/image/unpack";
+import { ProjectFolder } from "./project-folder";
 
 const KEY = "the-key";
 const SAMPLE = '{"inputs":[1,2,3]}';
@@ -314,6 +316,28 @@ describe("ml-api doctor", () => {
         });
         expect(proposed(undefined, PATHS, 5000)).to.deep.equal({ api: { port: 5000 } });
         expect(proposed(undefined, PATHS)).to.deep.equal({});
+    });
+
+    it("writes the size for one stack, and what environments have to agree in for all of the API", () => {
+        const project = new ProjectFolder();
+        try {
+            for (const name of ["dev", "staging"]) project.addStack(name, "replicas: 1 # one\n");
+            project.write(
+                "Pulumi.other.yaml",
+                "config:\n  ml-api:environment: dev\n  ml-api:name: other\n  ml-api:valuesDir: apis/other\n",
+            );
+            project.write("apis/other/values-dev.yaml", "environment: dev\n");
+            const values = { resources: { requests: { memory: "320Mi" } }, model: { loadBudgetSeconds: 60 } };
+            const files = ["dev", "staging"].map((name) => `chart/environment/${name}/values-${name}.yaml`);
+            expect(writeProposal(project.root, "dev", values)).to.deep.equal(files);
+            const [dev, staging] = files.map((file) => parse(project.read(file)) as object);
+            expect(dev).to.deep.equal({ environment: "dev", replicas: 1, ...values });
+            expect(staging).to.deep.equal({ environment: "staging", replicas: 1, model: values.model });
+            expect(project.read(files[0] ?? "")).to.contain("replicas: 1 # one\n");
+            expect(writeProposal(project.root, "dev", values)).to.deep.equal([]);
+        } finally {
+            project.remove();
+        }
     });
 
     it("takes a URL, a stack or an image", () => {

@@ -146,6 +146,19 @@ describe("drift", () => {
         ]);
     });
 
+    it("names who has changed an item that its list's owner knows by other keys", () => {
+        const port = (number: number): object => ({ name: "http", port: number, protocol: "TCP", targetPort: "http" });
+        const patched = { ".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {} };
+        const fields = { "f:spec": { "f:ports": { 'k:{"port":8081,"protocol":"TCP"}': patched } } };
+        const service = (...ports: object[]): Record<string, unknown> => ({
+            metadata: { managedFields: [HELM, managed("kubectl-patch", fields)] },
+            spec: { ports },
+        });
+        const [found] = fieldDrift(service(port(8081)), service(port(80)));
+        expect(found).to.deep.include({ path: ["spec", "ports", "[http]", "port"], release: 80, live: 8081 });
+        expect(found?.by?.manager).to.equal("kubectl-patch");
+    });
+
     it("lets Helm's patch start from what was added, so that it takes it away", () => {
         const steps = [
             ["f:metadata", "f:labels", "f:team"],

@@ -442,6 +442,19 @@ describe("promotion", function () {
             expect((await history.gate("develop", "staging", next)).verdict).to.equal("refused");
         });
 
+        it("is not stopped by the faults of another stack, and refuses an API that dev does not have", async () => {
+            await history.ran("dev", "dev");
+            const broken = history.on("develop", () => {
+                history.project.write("Pulumi.broken.yaml", "config:\n  ml-api:environment: nowhere\n");
+            });
+            expect((await history.gate("develop", "staging", broken)).verdict).to.equal("deploy");
+            const renamed = history.on("develop", () => {
+                const config = "config:\n  ml-api:environment: staging\n  ml-api:name: churn\n";
+                history.project.write("Pulumi.staging.yaml", config);
+            });
+            expect((await history.gate("develop", "staging", renamed)).why).to.contain("dev has no stack for churn");
+        });
+
         it("refuses when a stack file, a values file or the record is broken", async () => {
             const missing = history.on("develop", () => {
                 fs.rmSync(history.project.file("Pulumi.staging.yaml"));

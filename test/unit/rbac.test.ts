@@ -50,7 +50,9 @@ describe("the rights that ml-api rbac prints", () => {
     });
 
     it("let a pull request read no Secret and write nothing", () => {
-        const all = rules(manifestsOf("production", production, { pullRequest: true }));
+        const secret: RenderedObject = { apiVersion: "v1", kind: "Secret", metadata: { name: "own" } };
+        const objects = [...production.objects, secret];
+        const all = rules(manifestsOf("production", { ...production, objects }, { pullRequest: true }));
         expect(new Set(all.flatMap((rule) => rule.verbs))).to.deep.equal(new Set(["get", "list"]));
         expect(verbs(all, "secrets")).to.deep.equal([]);
     });

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { Git } from "../../branching/git";
-import { holdOf, holdRecord, whyHeld as whyRecordHolds } from "../../branching/holds";
+import { ancestry, holdOf, holdRecord, whyHeld as whyRecordHolds } from "../../branching/holds";
 import { order } from "../../branching/order";
 import { appendRecord, type DeployRecord, readRecords } from "../../branching/record";
 import { ownRecord } from "../../cli/own-record";
@@ -277,9 +277,17 @@ describe("rollback: the commit and the hold", function () {
             .and.to.contain("release-hold=WHY");
         run("merge", "--quiet", "-m", "merged", reverting);
         expect((await asked(run("rev-parse", "HEAD"))).verdict).to.equal("deploy");
+        run("reset", "--quiet", "--hard", other);
+        const squashed = commit(`Squashed\n\n${run("log", "-1", "--format=%B", reverting)}`);
+        expect(await ancestry(git, records, "dev")(reverting, squashed)).to.equal(true);
+        expect(await ancestry(git, [], "dev")(reverting, squashed)).to.equal(false);
         const released = [...records, holdRecord(deploy, "released", { id: "h-1", reason: "over" })];
         expect(holdOf(released, "dev")).to.equal(undefined);
         expect((await asked(other, released)).verdict).to.equal("deploy");
+        // Back to what was rolled back, now that somebody has said that it may be.
+        expect(await ancestry(git, released, "dev")(reverting, from)).to.equal(true);
+        expect(await ancestry(git, records, "dev")(reverting, from)).to.equal(false);
+        expect(await ancestry(git, released, "dev")(reverting, to)).to.equal(false);
     });
 
     it("adds to what the origin has recorded, and refuses when both went on", async () => {

@@ -37,7 +37,7 @@ describe("whether a deploy was verified", () => {
             "current-context": "mine",
             contexts: [{ name: "mine", context: { cluster: "c", user: "u" } }],
             clusters: [{ name: "c", cluster: { server: url } }],
-            users: [{ name: "u", user: {} }],
+            users: [{ name: "u", user: { token: "t" } }],
         };
         const KUBECONFIG = project.write(".kubeconfig", JSON.stringify(config));
         return verification(project.root, "dev", { KUBECONFIG, PATH: process.env["PATH"] });
@@ -72,11 +72,8 @@ describe("whether a deploy was verified", () => {
     it("is denied where pods only pretend to run, and where nobody answers", async () => {
         nodes = [{ metadata: {} }, { metadata: { annotations: { "kwok.x-k8s.io/node": "fake" } } }];
         expect(await ask(good)).to.deep.equal({ verified: false, why: "the pods of this cluster only pretend to run" });
-        server.closeAllConnections();
-        const asked = ask(good);
-        server.close();
-        server.closeAllConnections();
-        expect((await asked).verified).to.equal(false);
-        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+        const gone = { KUBECONFIG: project.write("gone", "clusters: []\n") };
+        expect((await verification(project.root, "dev", gone)).verified).to.equal(false);
+        expect((await verification(project.root, "staging", gone)).why).to.contain("Pulumi.staging.yaml");
     });
 });

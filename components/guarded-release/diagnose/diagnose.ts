@@ -129,7 +129,7 @@ function podFindings(
     const object = `Pod/${pod.metadata.name}`;
     const placed = placementFault(pod, events, leaving);
     if (placed !== undefined) return named(object, workload, placed);
-    if (controllerOf(pod.metadata)?.kind === "Job" && pod.status?.phase === "Failed") return [];
+    const isTry = controllerOf(pod.metadata)?.kind === "Job";
     const { containers, initContainers = [] } = pod.spec;
     return statusesOf(pod).flatMap((status) => {
         const container = [...initContainers, ...containers].find(({ name }) => name === status.name);
@@ -147,7 +147,8 @@ function podFindings(
             log: logs.get(runningLog(pod, status)),
             endLog: logs.get(endedLog(pod, status)),
         });
-        return named(object, workload, fault, status.name);
+        // How a Job's pod has ended is told of the Job.
+        return named(object, workload, isTry && fault?.problem === "crash" ? undefined : fault, status.name);
     });
 }
 

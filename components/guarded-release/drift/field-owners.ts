@@ -77,31 +77,43 @@ export function pathOf(steps: Steps): readonly string[] {
     });
 }
 
-/** Who has set what stands at a change's path, the latest of several. */
-export function ownerAt(owners: readonly FieldOwner[], path: readonly string[]): FieldOwner | undefined {
+/** Who has set what stands at a change's path in the live object, the latest of several. */
+export function ownerAt(owners: readonly FieldOwner[], path: readonly string[], live: Fields): FieldOwner | undefined {
     return owners
-        .filter(({ fields }) => hasPath(fields, path))
+        .filter(({ fields }) => hasPath(fields, path, live))
         .sort((a, b) => (a.time ?? "").localeCompare(b.time ?? ""))
         .at(-1);
 }
 
-function hasPath(fields: Fields, path: readonly string[]): boolean {
+function hasPath(fields: Fields, path: readonly string[], live: Fields): boolean {
     let here = fields;
+    let value: unknown = live;
     for (const [index, key] of path.entries()) {
         const id = /^\[(.*)\]$/.exec(key)?.[1];
-        const step =
-            id === undefined ? `f:${key}` : Object.keys(here).find((one) => /^[kv]:/.test(one) && names(one, id));
+        const item = id === undefined ? undefined : itemOf(value, id);
+        const step = id === undefined ? `f:${key}` : Object.keys(here).find((one) => leadsTo(one, item));
         const next = step === undefined ? undefined : here[step];
         // Somebody who owns a whole has no word about its parts.
         if (!isMap(next)) return index > 0 && Object.keys(here).length === 0;
         here = next;
+        value = id === undefined ? at(value, [key]) : item;
     }
     return true;
 }
 
-function names(step: string, id: string): boolean {
+/** The item that a path names by its identity; a list's owner may know it by other keys. */
+function itemOf(list: unknown, id: string): unknown {
+    const items: unknown[] = Array.isArray(list) ? list : [];
+    const named = items.find((item) => String(at(item, ["name"])) === id);
+    return (
+        named ?? items.find((item) => (isMap(item) ? Object.values(item) : [item]).some((one) => String(one) === id))
+    );
+}
+
+function leadsTo(step: string, item: unknown): boolean {
+    if (item === undefined || !/^[kv]:/.test(step)) return false;
     const wanted: unknown = JSON.parse(step.slice(2));
-    return (isMap(wanted) ? Object.values(wanted) : [wanted]).some((value) => String(value) === id);
+    return isMap(wanted) ? isMap(item) && hasKeys(item, wanted) : sameValue(wanted, item);
 }
 
 function text(value: unknown): string | undefined {

@@ -46,7 +46,7 @@ export function fieldDrift(live: Fields, accepted: Fields): FieldDrift[] {
             path,
             release: before,
             live: after,
-            ...by(after === undefined ? undefined : ownerAt(foreign, path)),
+            ...by(after === undefined ? undefined : ownerAt(foreign, path, live)),
         }));
 }
 

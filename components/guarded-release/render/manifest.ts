@@ -24,11 +24,13 @@ function goTags(tags: Tags): Tags {
 /** Reads YAML as Helm and Kubernetes do, one value per document. Throws with the place of what is not YAML. */
 export function readYaml(text: string): unknown[] {
     // Of a key that stands twice the last one counts.
-    return parseAllDocuments(text, { version: "1.1", customTags: goTags, uniqueKeys: false }).map((document) => {
-        const [error] = document.errors;
-        if (error !== undefined) throw new Error(error.message);
-        return document.toJS() as unknown;
-    });
+    return parseAllDocuments(text, { version: "1.1", customTags: goTags, uniqueKeys: false, logLevel: "error" }).map(
+        (document) => {
+            const [error] = document.errors;
+            if (error !== undefined) throw new Error(error.message);
+            return document.toJS() as unknown;
+        },
+    );
 }
 
 /** The objects of a manifest, each in its namespace, as the provider's render has them. Empty documents are left out. */
@@ -45,5 +47,7 @@ export function objectsIn(manifest: string, namespace: string): RenderedObject[]
 
 function isObject(value: Partial<RenderedObject>): value is RenderedObject {
     const { apiVersion, kind, metadata } = value;
-    return typeof apiVersion === "string" && typeof kind === "string" && typeof metadata === "object" && metadata !== null;
+    return (
+        typeof apiVersion === "string" && typeof kind === "string" && typeof metadata === "object" && metadata !== null
+    );
 }
