@@ -7,10 +7,11 @@ import * as path from "node:path";
 import { stringify } from "yaml";
 import { clusterContext, type ClusterInfo } from "../../local/clusters/cluster";
 import { enterNode, nodeCluster } from "../../local/clusters/node";
+import { daemonCgroup, members } from "../../local/clusters/node/cgroups";
 import { containerdSocket, serviceRange } from "../../local/clusters/node/configuration";
 import { nodeDevice } from "../../local/clusters/node/network";
 import { execute } from "../../local/clusters/node/program";
-import { nodeParts } from "../../local/clusters/node/site";
+import { nodeParts, siteOf } from "../../local/clusters/node/site";
 import { buildImage } from "../../local/image/build";
 import { loadImage } from "../../local/image/load";
 import { checkoutHash, checkoutRoot } from "../../local/paths";
@@ -32,6 +33,8 @@ export interface OwnNode {
     tagImage(tag: string): Promise<void>;
     /** Starts a program of this checkout (TypeScript) inside the node's network, where Services have their addresses. */
     start(program: string, ...args: readonly string[]): Promise<ChildProcess>;
+    /** Lets the node learn of pods so many seconds late, as nodes of a large or busy cluster do. @returns ends it */
+    learnLate(seconds: number): Promise<() => void>;
     down(): Promise<void>;
 }
 
@@ -95,6 +98,23 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
                 env,
                 stdio: ["pipe", "pipe", "inherit"],
             });
+        },
+        learnLate: async (seconds) => {
+            const { mounts, cgroup } = await siteOf(context);
+            const [proxy] = await members(daemonCgroup(mounts, cgroup, "kube-proxy"));
+            if (proxy === undefined) throw new Error("no kube-proxy runs");
+            const wake = () => process.kill(proxy, "SIGCONT");
+            const turn = () => {
+                process.kill(proxy, "SIGSTOP");
+                setTimeout(wake, seconds * 1000);
+            };
+            turn();
+            // Awake for long enough to take in what has happened in between.
+            const timer = setInterval(turn, seconds * 1000 + 1500);
+            return () => {
+                clearInterval(timer);
+                wake();
+            };
         },
         down: async () => {
             await nodeCluster.down(context);

@@ -113,6 +113,17 @@ describe("the rights that ml-api rbac prints", function () {
             };
             admin.write("pending.json", JSON.stringify(pending));
             await admin.kubectl("-n", NAMESPACE, "replace", "-f", admin.file("pending.json"));
+            const { text } = succeeded(await up());
+            expect(text)
+                .to.contain("it is marked as failed")
+                .and.not.to.match(/forbidden|cannot .* resource/);
+            const events = await admin.kubectl("-n", NAMESPACE, "get", "events", "-o", "jsonpath={.items[*].reason}");
+            expect(events).to.contain("ReleaseRecovered");
+        });
+        it("compare, look for drift, read a log, hold the release after a rollback", async () => {
+            succeeded(await admin.run("cli/ml-api.js", ["diff", "dev"], { env: deployer }));
+            const drift = await admin.run("cli/ml-api.js", ["drift", "dev"], { env: deployer });
+            expect(drift.text).not.to.match(/forbidden|may not/);
             const access = await openAccess(undefined, deployer, 5000);
             const pod = await admin.kubectl("-n", NAMESPACE, "get", "pods", "-o", "name");
             const log = `/api/v1/namespaces/${NAMESPACE}/pods/${(pod.split("\n")[0] ?? "").replace("pod/", "")}/log`;

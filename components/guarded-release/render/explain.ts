@@ -143,7 +143,8 @@ function schemaProblems(list: string, chart: ChartFolder): Problem[] {
             if (found === undefined) {
                 // Not the values but the schema itself is wrong, or Helm says something new.
                 const where = prefix.length > 0 ? chart.place(prefix) : chart.file("values.schema.json");
-                return [{ where, what: lines.join("\n").trim() || header }];
+                const said = lines.join("\n").trim();
+                return [{ where, what: said === "" || prefix.length === 0 ? said || header : `${name}: ${said}` }];
             }
             const problems = found.flatMap(leavesOf).flatMap((finding) => findingProblems(finding, prefix, chart));
             return prefix.length === 0 ? problems : problems.map((one) => ({ ...one, what: `${name}: ${one.what}` }));

@@ -37,7 +37,7 @@ export function readYaml(text: string): unknown[] {
 export function objectsIn(manifest: string, namespace: string): RenderedObject[] {
     return readYaml(manifest).flatMap((document): RenderedObject[] => {
         if (typeof document !== "object" || document === null) return [];
-        const object = document as Partial<RenderedObject>;
+        const object: object = document;
         if (!isObject(object)) return [];
         const { namespace: own = "" } = object.metadata;
         if (own !== "" || isNamespacedKind(object.apiVersion, object.kind) === false) return [object];
@@ -45,8 +45,8 @@ export function objectsIn(manifest: string, namespace: string): RenderedObject[]
     });
 }
 
-function isObject(value: Partial<RenderedObject>): value is RenderedObject {
-    const { apiVersion, kind, metadata } = value;
+function isObject(value: object): value is RenderedObject {
+    const { apiVersion, kind, metadata } = value as Readonly<Record<string, unknown>>;
     return (
         typeof apiVersion === "string" && typeof kind === "string" && typeof metadata === "object" && metadata !== null
     );
