@@ -84,7 +84,7 @@ describe("chart: the scanners", function () {
     it("kube-score finds a pod without a policy for its network", async () => {
         const { findings } = await kubeScore(score, changed(/kind: NetworkPolicy/g, "kind: NetworkPolicies"));
         const found = findings.filter(({ check }) => check === "pod-networkpolicy").map(({ object }) => object);
-        expect(found).to.have.members(["Deployment/everything", "Job/everything-test"]);
+        expect(found).to.have.members(["Deployment/everything", "Job/everything-verify", "Job/everything-test"]);
     });
 
     it("kube-score that cannot read a file is an error, not silence", async () => {

@@ -112,6 +112,8 @@ describe("a model that is not in the image, on the local node", function () {
             apiKey: { existingSecret: "key" },
             secrets: { SSL_CERT: { secret: "authority", key: "ca.crt", as: "file" } },
             model: { download: { sha256, unpack: true, size: "16Mi", fetchBudgetSeconds: 600 } },
+            // Helm would wait for it, and so for the pods.
+            verify: { onDeploy: false },
             network: { to: { models: { cidr: `${info.nodeAddress ?? ""}/32`, port: Number(new URL(url).port) } } },
         });
         fs.mkdirSync(cache);
