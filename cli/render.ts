@@ -1,10 +1,10 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
-import { byName } from "../components/guarded-release/render/rendered-objects";
 import { checkoutRoot } from "../local/paths";
 import { ensureHelm, type RenderedStack, renderStack } from "./rendered-stack";
 import { findStack } from "./stacks";
+import { byName } from "../components/guarded-release/render/object-names";
 
 /** Prints what a stack would install, or writes it, one file per object. Nothing is left out or hidden. */
 export async function renderCommand(name: string, options: { json?: boolean; out?: string }): Promise<void> {

@@ -2,9 +2,9 @@ import { isNamespacedKind } from "../components/guarded-release/render/kinds";
 import { holdName } from "../components/guarded-release/hold/hold";
 import type { RenderedObject } from "../components/guarded-release/render/render";
 import { leaseName } from "../components/guarded-release/recover/lease";
-import { isHook } from "../components/guarded-release/safety/static-safety";
 import { READING, type Need } from "./need";
 import { resourceOf } from "./resource-name";
+import { isHook } from "../components/guarded-release/render/object-names";
 
 /** What a stack deploys, and where. */
 export interface Deployed {

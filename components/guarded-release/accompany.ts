@@ -1,4 +1,4 @@
-import type { Accompanied, Companion, Operation, Outcome } from "./companions";
+import type { Accompanied, Companion, Operation, Outcome } from "./operation";
 
 /** Milliseconds that a companion has to start, and to end. */
 export interface Patience {

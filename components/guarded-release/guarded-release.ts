@@ -7,10 +7,11 @@ import type { Origin } from "./render/explain";
 import type { LiveSide } from "./live/live";
 import { liveOptions } from "./live-options";
 import { findAnnotation, render, type RenderedObject } from "./render/render";
-import { byName, RenderedObjects } from "./render/rendered-objects";
+import { RenderedObjects } from "./render/rendered-objects";
 import { findRepair, mayBeUnnoted, type Repair } from "./recover/repair";
 import { refuseUnsafe, safetyOf, warningText } from "./safety/safety";
 import { liveSummary } from "./changes/summary";
+import { byName } from "./render/object-names";
 
 export interface GuardedReleaseArgs {
     /** Chart folder, relative to the project's root (an absolute path would differ on every machine). */

@@ -1,12 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { visibleLines } from "../config/visible";
 import { accompany } from "./accompany";
-import { companions, holdWarning, type Outcome } from "./companions";
+import { companions, holdWarning } from "./companions";
 import { type LiveSide, NoAnswer } from "./live/live";
 import { beginOperation, type Begun } from "./recover/begin";
 import { type KeptLease, sweepLease } from "./recover/lease";
 import type { Repair } from "./recover/repair";
 import type { Target } from "./recover/recover";
+import type { Outcome } from "./operation";
 
 /** Where the repair value stands among the inputs of a Release. */
 const REPAIR_PATH = "values.global.repair";

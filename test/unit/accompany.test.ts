@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { accompany } from "../../components/guarded-release/accompany";
-import type { Companion, Operation, Outcome } from "../../components/guarded-release/companions";
+import type { Companion, Operation, Outcome } from "../../components/guarded-release/operation";
 
 const never = <T>(): Promise<T> => new Promise<T>(() => undefined);
 const FAILED: Outcome = { kind: "failed", errors: [] };

@@ -5,8 +5,8 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
-import type { Operation } from "../../components/guarded-release/companions";
 import { diagnosis } from "../../components/guarded-release/diagnose/companion";
+import type { Operation } from "../../components/guarded-release/operation";
 
 type Item = Record<string, unknown>;
 type Lists = Record<"deployments" | "replicasets" | "jobs" | "pods" | "events", Item[]>;

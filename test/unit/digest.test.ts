@@ -2,7 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { canonicalJson, digestOf } from "../../components/guarded-release/render/digest";
 import type { RenderedObject } from "../../components/guarded-release/render/render";
-import { byName } from "../../components/guarded-release/render/rendered-objects";
+import { byName } from "../../components/guarded-release/render/object-names";
 
 const object = (kind: string, name: string, more: object = {}): RenderedObject => ({
     apiVersion: "v1",

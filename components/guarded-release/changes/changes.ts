@@ -1,6 +1,6 @@
 import { canonicalJson } from "../render/digest";
 import type { RenderedObject } from "../render/render";
-import { byName } from "../render/rendered-objects";
+import { byName } from "../render/object-names";
 
 /** One field of an object that becomes another. `undefined` = the field is absent on that side. */
 export interface FieldChange {

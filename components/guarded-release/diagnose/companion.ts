@@ -1,10 +1,10 @@
-import type { Accompanied, Operation, Outcome } from "../companions";
 import { evidenceRoot, type Failure, saveEvidence } from "./evidence";
 import { type Finding, identityOf, textOf } from "./finding";
 import { beginsOperation, endsOperation, giveUp, Hopeless, mayGiveUp } from "./give-up";
 import { errorFault } from "./helm-errors";
 import { progressOf } from "./progress";
 import { type Look, Watch } from "./watch";
+import type { Accompanied, Operation, Outcome } from "../operation";
 
 /** Milliseconds. */
 export interface Pace {

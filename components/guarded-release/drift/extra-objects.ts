@@ -1,8 +1,8 @@
 import { groupOf } from "../render/kinds";
 import type { RenderedObject } from "../render/render";
 import { at, type Fields } from "../safety/patch";
-import { belongsTo, type Owner } from "../safety/dry-run";
-import { identityOf } from "../safety/static-safety";
+import { belongsTo, type Owner } from "../live/owner";
+import { identityOf } from "../render/object-names";
 
 /** An object in the release's namespace, as far as its metadata tells. */
 export interface FoundObject {

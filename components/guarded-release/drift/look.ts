@@ -5,15 +5,16 @@ import { type ApiAnswer, type ApiRequest, request } from "../live/api";
 import { objectPaths } from "../live/object-paths";
 import type { HelmRecord } from "../live/record";
 import type { RenderedObject } from "../render/render";
-import { owned, type Owner, patchFor, type SentPatch } from "../safety/dry-run";
+import { patchFor, type SentPatch } from "../safety/dry-run";
 import { at, type Fields } from "../safety/patch";
 import { placeOf } from "../safety/permissions";
-import { isHook, namesOf, identityOf } from "../safety/static-safety";
 import { shapeOf } from "../safety/merge-keys";
 import { extraObjects, type ExtraObject } from "./extra-objects";
 import { addedFields, deletedAt, fieldDrift, type FieldDrift, withAdded } from "./object-drift";
 import { listNamespace } from "./namespace-objects";
 import { helmsName, ownersOf } from "./field-owners";
+import { owned, type Owner } from "../live/owner";
+import { isHook, namesOf, identityOf } from "../render/object-names";
 
 /** What has become of one object of the release. */
 export interface ObjectDrift {

@@ -1,6 +1,6 @@
 import type { ApiAccess } from "../../config/kubeconfig";
 import { type ApiAnswer, type ApiRequest, connectionProblem, request } from "../live/api";
-import type { Owner } from "../safety/dry-run";
+import type { Owner } from "../live/owner";
 
 /** Why a stack deploys nothing but a certain commit and what descends from it: it was rolled back. */
 export interface Hold {

@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { ApiAccess } from "../../config/kubeconfig";
-import type { Accompanied, Operation } from "../companions";
 import { findOrigin, type Origin } from "../record/origin";
-import type { Owner } from "../safety/dry-run";
 import { endHold, findHold, type Hold, HoldUnknown, holdText } from "./hold";
 import { hasRevert } from "./passes";
+import type { Accompanied, Operation } from "../operation";
+import type { Owner } from "../live/owner";
 
 /** A deploy that a hold does not let pass; nothing was touched. */
 export class OnHold extends Error {}

@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Accompanied, Operation } from "../companions";
 import { request } from "../live/api";
 import { decodeRecord, recordSelector, recordsIn } from "../live/record";
 import { imageIn } from "../render/image";
 import { labelDigest, makerLabels } from "./labels";
 import { findOrigin } from "./origin";
+import type { Accompanied, Operation } from "../operation";
 
 /** Milliseconds for one request. */
 const REQUEST_MS = 5000;

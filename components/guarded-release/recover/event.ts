@@ -1,6 +1,6 @@
 import type { ApiAccess } from "../../config/kubeconfig";
 import { request } from "../live/api";
-import type { Owner } from "../safety/dry-run";
+import type { Owner } from "../live/owner";
 
 /** Milliseconds; nobody waits longer for a note. */
 const REQUEST_MS = 3000;

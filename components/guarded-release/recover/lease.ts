@@ -3,8 +3,8 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApiAccess } from "../../config/kubeconfig";
 import { type ApiAnswer, type ApiRequest, request } from "../live/api";
-import type { Owner } from "../safety/dry-run";
 import { isGone, ownProcesses, type RunProcesses, survivors } from "./machine";
+import type { Owner } from "../live/owner";
 
 /** Who is at work on a release, as its Lease (`coordination.k8s.io/v1`) in the release's namespace tells. */
 export interface Lease {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApiAccess } from "../../config/kubeconfig";
 import { type ApiAnswer, type ApiRequest, request } from "../live/api";
-import { belongsTo, type Owner, patchFor } from "../safety/dry-run";
+import { patchFor } from "../safety/dry-run";
 import type { OpenedRecords } from "../live/live";
 import { objectPaths } from "../live/object-paths";
 import type { Fields } from "../safety/patch";
@@ -9,7 +9,8 @@ import { decodeRecord, newRecord, type HelmRecord, type StoredRecord, withStatus
 import type { RenderedObject } from "../render/render";
 import { holderText, type Lease } from "./lease";
 import { isOurs, isPending, isUnnoted } from "./repair";
-import { identityOf, isHook } from "../safety/static-safety";
+import { belongsTo, type Owner } from "../live/owner";
+import { identityOf, isHook } from "../render/object-names";
 
 /** A release that is about to be created or updated. */
 export interface Target extends Owner {

@@ -1,9 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SECRET } from "../changes/redaction";
+import type { ObjectsByName } from "./object-names";
 import type { RenderedObject } from "./render";
-
-/** What a release consists of, `Kind/name` → object. */
-export type ObjectsByName = Readonly<Record<string, RenderedObject>>;
 
 /**
  * The objects of a release as the inputs of a resource of their own: Pulumi then shows in every preview, field by field, what
@@ -43,17 +41,5 @@ function withoutSecretData(objects: ObjectsByName): ObjectsByName {
             name,
             { ...object, ...Object.fromEntries(secretFields(object).map(([field, value]) => [field, hidden(value)])) },
         ]),
-    );
-}
-
-/** Names objects as people do. Two of one kind and name (of different API groups or namespaces) are told apart by these. */
-export function byName(objects: readonly RenderedObject[]): ObjectsByName {
-    const short = ({ kind, metadata }: RenderedObject) => `${kind}/${metadata.name}`;
-    const long = (object: RenderedObject) =>
-        [object.apiVersion, object.metadata.namespace, short(object)].filter(Boolean).join("/");
-    const count = new Map<string, number>();
-    for (const object of objects) count.set(short(object), (count.get(short(object)) ?? 0) + 1);
-    return Object.fromEntries(
-        objects.map((object) => [count.get(short(object)) === 1 ? short(object) : long(object), object]),
     );
 }

@@ -4,7 +4,8 @@ import { changeText, immutableFaults } from "./immutable";
 import { at, type Fields, isMap } from "./patch";
 import { redactedText } from "../changes/redaction";
 import type { RenderedObject } from "../render/render";
-import { type Fault, isHook } from "./static-safety";
+import type { Fault } from "./problem";
+import { isHook } from "../render/object-names";
 
 /** What a dry run has told about one object. */
 export interface Verdict {

@@ -10,7 +10,9 @@ import { type Allow, type Ask, NotChecked, permissions, placeOf } from "./permis
 import { hasReplicas, podQuotaFaults, type Rollout } from "./pod-quota";
 import type { RenderedObject } from "../render/render";
 import type { Upgrade } from "./safety";
-import { identityOf, isHook, namesOf, type SafetyProblem } from "./static-safety";
+import { identityOf, isHook, namesOf } from "../render/object-names";
+import type { SafetyProblem } from "./problem";
+import { belongsTo, owned, type Owner, RELEASE_NAME } from "../live/owner";
 
 export interface ServerAnswer {
     /** The server has been asked about everything that changes. */
@@ -185,12 +187,6 @@ async function liveObject(path: string, allowed: Allow, ask: Ask): Promise<Field
     return JSON.parse(body) as Fields;
 }
 
-/** The release that objects are marked with. */
-export interface Owner {
-    readonly release: string;
-    readonly namespace: string;
-}
-
 export interface Context extends Owner {
     /** Those of the namespace; undefined when they may not be read. */
     readonly labels: Readonly<Record<string, unknown>> | undefined;
@@ -250,28 +246,6 @@ export function patchFor(
               contentType: "application/strategic-merge-patch+json",
               patch: strategicPatch(fields(old), live, fields(next), shape),
           };
-}
-
-const MANAGED_BY = "app.kubernetes.io/managed-by";
-const RELEASE_NAME = "meta.helm.sh/release-name";
-const RELEASE_NAMESPACE = "meta.helm.sh/release-namespace";
-
-/** The object with the marks by which Helm knows its own. */
-export function owned(object: RenderedObject, { release, namespace }: Owner): RenderedObject {
-    const { metadata } = object;
-    const labels = { ...metadata.labels, [MANAGED_BY]: "Helm" };
-    const annotations = { ...metadata.annotations, [RELEASE_NAME]: release, [RELEASE_NAMESPACE]: namespace };
-    return { ...object, metadata: { ...metadata, labels, annotations } };
-}
-
-/** By Helm's own rule: the object is marked as one of the release. */
-export function belongsTo(live: Fields, { release, namespace }: Owner): boolean {
-    const of = (...path: string[]) => at(live, ["metadata", ...path]);
-    return (
-        of("labels", MANAGED_BY) === "Helm" &&
-        of("annotations", RELEASE_NAME) === release &&
-        of("annotations", RELEASE_NAMESPACE) === namespace
-    );
 }
 
 function foreign(live: Fields, { release }: Owner): Verdict["problems"][number] {

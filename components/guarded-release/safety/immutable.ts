@@ -2,8 +2,8 @@ import { type FieldChange, fieldChanges, pathText, redacted } from "../changes/c
 import { asMap, at, type Fields, isMap, sameValue } from "./patch";
 import { quantityOf } from "./quantity";
 import type { RenderedObject } from "../render/render";
-import type { Fault } from "./static-safety";
 import { listed, valueText } from "../changes/summary";
+import type { Fault } from "./problem";
 
 const RENAME = "put it back, or give the object another name: Helm then makes a new one and removes the old one";
 const NEW_NAME = "give the object another name with each new content: a hash or a generation in it";

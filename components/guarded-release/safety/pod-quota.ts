@@ -1,6 +1,6 @@
 import { asMap, at, type Fields, isMap, sameValue } from "./patch";
 import { quantityOf } from "./quantity";
-import type { Fault } from "./static-safety";
+import type { Fault } from "./problem";
 
 /** A workload that the server has accepted, beside what runs now. */
 export interface Rollout {

@@ -3,10 +3,12 @@ import { InputError, type Problem } from "../../config/problem";
 import { askServer } from "./dry-run";
 import type { LiveSide } from "../live/live";
 import type { RenderedObject } from "../render/render";
-import { staticProblems, type SafetyProblem } from "./static-safety";
+import { staticProblems } from "./static-safety";
+import type { SafetyProblem } from "./problem";
 
 export { askServer, type ServerAnswer } from "./dry-run";
-export { staticProblems, type SafetyProblem } from "./static-safety";
+export type { SafetyProblem } from "./problem";
+export { staticProblems } from "./static-safety";
 
 /** What a release has before and after a change, and where it is. */
 export interface Upgrade {

@@ -1,27 +1,9 @@
 import { apiVersionFault } from "./api-versions";
 import { immutableFaults } from "./immutable";
-import { groupOf } from "../render/kinds";
 import { at } from "./patch";
 import { KUBE_VERSION, type RenderedObject } from "../render/render";
-import { byName } from "../render/rendered-objects";
-
-/** One reason why an upgrade fails, or does more than one would think. */
-export interface SafetyProblem {
-    /** As {@link byName} names it: `Deployment/mf-demo`. */
-    readonly object: string;
-    /** `spec.selector`; empty when the whole object is meant. */
-    readonly field: string;
-    /** What was found: old → new. */
-    readonly what: string;
-    readonly fix: string;
-    /** The upgrade cannot succeed. */
-    readonly blocking: boolean;
-    /** An API server that is asked about the object says the same, and knows better. */
-    readonly serverKnows: boolean;
-}
-
-/** A problem of an object that has its name still to come. */
-export type Fault = Omit<SafetyProblem, "object">;
+import { identityOf, isHook, namesOf } from "../render/object-names";
+import { type Fault, type SafetyProblem, warning } from "./problem";
 
 /**
  * What no server is needed for: immutable fields, API versions that Kubernetes no longer has, storage that would be deleted, the
@@ -55,22 +37,6 @@ export function staticProblems(
             .filter((object) => !now.has(identityOf(object)) && !isHook(object))
             .flatMap((object) => named(object, lossFaults(object))),
     ];
-}
-
-/** What Helm takes for the same object, whatever the version of its API. */
-export function identityOf({ apiVersion, kind, metadata }: RenderedObject): string {
-    return [groupOf(apiVersion), kind, metadata.namespace ?? "", metadata.name].join("/");
-}
-
-/** The names that people read, by identity. */
-export function namesOf(objects: readonly RenderedObject[]): ReadonlyMap<string, string> {
-    const unique = new Map(objects.map((object) => [identityOf(object), object]));
-    return new Map(Object.entries(byName([...unique.values()])).map(([name, object]) => [identityOf(object), name]));
-}
-
-/** Hooks are no part of what Helm compares: it deletes and creates them by their own policy. */
-export function isHook({ metadata }: RenderedObject): boolean {
-    return metadata.annotations?.["helm.sh/hook"] !== undefined;
 }
 
 function apiVersionFaults(object: RenderedObject, kubeVersion: string): Fault[] {
@@ -128,8 +94,3 @@ const LOSSES: Readonly<Record<string, (object: RenderedObject) => string | undef
             : "its claims stay behind, and nothing uses or deletes them";
     },
 };
-
-/** What a person should know, and no server says. */
-export function warning(field: string, what: string, fix: string): Fault[] {
-    return [{ field, what, fix, blocking: false, serverKnows: false }];
-}
