@@ -115,11 +115,11 @@ describe("the life of a release with plain Helm, on the local node", function ()
         const own: Values = { image: { repository, tag, digest: "" } };
         const small: Values = { resources: { requests: { cpu: "20m", memory: "192Mi" } } };
         const plain: Values = { merge: { container: { command: ["python3", "-I", "-c", plainApi] } } };
-        const { verify = {} } = environmentValues("production");
+        const { sample } = environmentValues("production")["verify"] as { readonly sample: Values };
         const example = ([name, { adds = {}, pods, plainApi: isPlain }]: readonly [string, Case]): Lifecycle => {
             const file = parse(fs.readFileSync(path.join(chart, "ci", `${name}.yaml`), "utf8")) as Values;
-            const served = isPlain === true ? plain : { verify };
-            const values = [own, small, served, adds].reduce(merged, file);
+            const asked = { ...file, verify: { ...(file["verify"] as Values | undefined), sample } };
+            const values = [own, small, adds].reduce(merged, isPlain === true ? merged(file, plain) : asked);
             return { release: name, namespace: name, values, pods: pods ?? Number(values["replicas"] ?? 1) };
         };
         return [
