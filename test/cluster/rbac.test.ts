@@ -190,7 +190,7 @@ describe("the rights that ml-api rbac prints", function () {
             admin.edit("chart/environment/dev/values-dev.yaml", "replicas: 2", "replicas: 3");
             await restore();
             expect(code, text).not.to.equal(0);
-            expect(text).to.match(/cannot create resource "secrets"/);
+            expect(text, text).to.match(/cannot create resource "secrets"/);
             await goesOn();
         });
     });
