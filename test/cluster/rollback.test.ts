@@ -249,16 +249,20 @@ describe("ml-api rollback", function () {
             "fetch",
             "--quiet",
             checkout.root,
-            "deployments:deployments",
-            "hotfix/*:hotfix/*",
+            "refs/heads/deployments:refs/heads/deployments",
+            "refs/heads/hotfix/*:refs/heads/hotfix/*",
         );
-        await commit("on the bad side", () => undefined);
+        await commit("on the bad side", () => {
+            checkout.edit(VALUES, "replicas: 5", "replicas: 6");
+        });
         expect(await pushed()).to.contain("refused: dev was rolled back by Ada Lovelace");
         expect(await replicas()).to.equal("1");
-        await commit("again", () => undefined);
+        await commit("again", () => {
+            checkout.edit(VALUES, "replicas: 6", "replicas: 7");
+        });
         const text = await pushed("-o", "release-hold=found the cause");
         expect(text).to.contain("dev is not held any more: found the cause");
-        expect(await replicas(), text).to.equal("5");
+        expect(await replicas(), text).to.equal("7");
     });
 
     /** A record branch with one file. */
