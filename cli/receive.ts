@@ -1,12 +1,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { Git } from "../branching/git";
-import { type BranchMap, loadBranchMap, stacksByEnvironment } from "../branching/map";
+import { loadBranchMap, stacksByEnvironment } from "../branching/map";
 import { debtText, findDebts } from "../branching/debts";
-import { gate } from "../branching/gate";
+import { gate, type Push } from "../branching/gate";
 import { endRecordedHold } from "../branching/holds";
 import { appendRecord, type DeployRecord, type Emergency } from "../branching/record";
-import { branchOf, type Decision, resolve, shown } from "../branching/resolve";
+import { branchOf, resolve, shown } from "../branching/resolve";
 import { actorOf } from "../components/guarded-release/record/origin";
 import { clusterContext } from "../local/clusters/cluster";
 import { quote } from "../local/environment";
@@ -66,15 +66,6 @@ export async function receiveCommand(): Promise<void> {
         }
     }
     if (failed) throw new ExitCode(1, "not everything that was pushed is deployed; what ran before still runs");
-}
-
-interface Push {
-    readonly git: Git;
-    readonly map: BranchMap;
-    readonly decision: Decision;
-    readonly commit: string;
-    readonly branch: string;
-    readonly stack: string;
 }
 
 async function preview({ git, commit, stack }: Push): Promise<void> {

@@ -2,7 +2,7 @@ import { isNamespacedKind } from "../components/guarded-release/render/kinds";
 import { holdName } from "../components/guarded-release/hold/hold";
 import type { RenderedObject } from "../components/guarded-release/render/render";
 import { leaseName } from "../components/guarded-release/recover/lease";
-import { READING, type Need } from "./need";
+import { READING, type Need, type Verb } from "./need";
 import { resourceOf } from "./resource-name";
 import { isHook } from "../components/guarded-release/render/object-names";
 
@@ -76,51 +76,41 @@ export function deployerNeeds(deployed: Deployed): Need[] {
             names: [namespace],
             why: "the preview asks whether it is there, and which Pod Security it enforces",
         },
-        {
-            group: "coordination.k8s.io",
-            resource: "leases",
-            verbs: ["create"],
-            why: "one run at a time, also between different Pulumi back ends",
-        },
-        {
-            group: "coordination.k8s.io",
-            resource: "leases",
-            verbs: ["get", "update", "delete"],
-            names: [leaseName(release)],
-            why: "one run at a time, also between different Pulumi back ends",
-        },
-        {
-            group: "",
-            resource: "configmaps",
-            verbs: ["create"],
-            why: "a rollback holds the release until the commit that reverts is deployed",
-        },
-        {
-            group: "",
-            resource: "configmaps",
-            verbs: ["get", "update", "delete"],
-            names: [holdName(release)],
-            why: "a rollback holds the release until the commit that reverts is deployed",
-        },
+        ...ownNeeds(
+            "coordination.k8s.io",
+            "leases",
+            leaseName(release),
+            ["get", "update", "delete"],
+            "one run at a time, also between different Pulumi back ends",
+        ),
+        ...ownNeeds(
+            "",
+            "configmaps",
+            holdName(release),
+            ["get", "update", "delete"],
+            "a rollback holds the release until the commit that reverts is deployed",
+        ),
+    ];
+}
+
+/** To make one object, and to go on with that one only: RBAC knows no name of what is yet to be made. */
+function ownNeeds(group: string, resource: string, name: string, verbs: readonly Verb[], why: string): Need[] {
+    return [
+        { group, resource, verbs: ["create"], why },
+        { group, resource, verbs, names: [name], why },
     ];
 }
 
 /** What it needs outside the namespace: rights that only a ClusterRole can give. Empty for most. */
 export function deployerClusterNeeds({ createNamespace, namespace, objects }: Deployed): Need[] {
     const made: Need[] = [
-        {
-            group: "",
-            resource: "namespaces",
-            verbs: ["create"],
-            why: "the stack makes its namespace: with createNamespace: false it does not, and this ClusterRole is not needed",
-        },
-        {
-            group: "",
-            resource: "namespaces",
-            verbs: ["get", "watch", "patch", "delete"],
-            names: [namespace],
-            why: "the stack makes its namespace: with createNamespace: false it does not, and this ClusterRole is not needed",
-        },
+        ...ownNeeds(
+            "",
+            "namespaces",
+            namespace,
+            ["get", "watch", "patch", "delete"],
+            "the stack makes its namespace: with createNamespace: false it does not, and this ClusterRole is not needed",
+        ),
     ];
     return [...(createNamespace ? made : []), ...objects.filter((object) => !inNamespace(object)).flatMap(objectNeeds)];
 }

@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { visibleLines } from "../config/visible";
 import { accompany } from "./accompany";
-import { companions, holdWarning } from "./companions";
+import { beginOperation, companions, holdWarning } from "./companions";
 import { type LiveSide, NoAnswer } from "./live/live";
-import { beginOperation, type Begun } from "./recover/begin";
+import type { Begun } from "./recover/begin";
 import { type KeptLease, sweepLease } from "./recover/lease";
 import type { Repair } from "./recover/repair";
 import type { Target } from "./recover/recover";
