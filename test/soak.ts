@@ -13,7 +13,14 @@ import { isRecord, readJson, writePrivate } from "../local/files";
 import { checkoutRoot, stateDir } from "../local/paths";
 import { run } from "../local/run";
 import { noNodeBecause, ownNode } from "./cluster/own-node";
-import { type Counted, rolloutKinds, Rollouts } from "./cluster/rollouts";
+import {
+    type Change,
+    nodeLearnsLateSeconds,
+    type RolloutKind,
+    rolloutKinds,
+    Rollouts,
+    shortcomings,
+} from "./cluster/rollouts";
 
 interface Sum {
     readonly requests: number;
@@ -29,8 +36,10 @@ interface Progress {
 }
 
 /** A drill is a test of these files. */
-const drillSpecs = "test/cluster/drills*.test.ts";
+const drillSpecs = "test/cluster/{drills,drills-node,interference,kills,verify}.test.ts";
 const drillRuns = 3;
+/** Releases on one node, each with a load of its own: a rollout mostly waits, and its neighbours keep the node busy. */
+const releases = 3;
 const tested = ["chart", "components", "examples"];
 const progressFile = path.join(stateDir(), "soak.json");
 const resultFile = path.join(checkoutRoot, "docs", "results", "soak.json");
@@ -83,29 +92,51 @@ function progressOf(tree: string): Progress {
 
 async function soakRollouts(progress: Progress, wanted: number, keep: () => void): Promise<void> {
     const runsOf = (kind: string): Sum[] => (progress.rollouts[kind] ??= []);
-    const left = () => rolloutKinds.filter((kind) => runsOf(kind).length < wanted);
-    if (left().length === 0 && progress.control.length > 0) return;
+    const rounds = Array.from({ length: wanted }, (_, round) =>
+        rolloutKinds.filter((kind) => runsOf(kind).length <= round),
+    );
+    const waiting: (RolloutKind | "control")[] = rounds.flat();
+    if (progress.control.length === 0) waiting.unshift("control");
+    if (waiting.length === 0) return;
     const reasons = await noNodeBecause();
     if (reasons.length > 0) throw new Error(`Real pods cannot run here: ${reasons.join("; ")}`);
-    const node = await ownNode("soak", "soak");
-    try {
-        const rollouts = await Rollouts.start(node, "soak");
-        try {
-            const note = (what: string, list: Sum[], { requests, failed }: Counted): void => {
-                list.push({ requests, failed });
-                keep();
-                say(`${what} ${list.length}: ${requests} requests, lost ${JSON.stringify(failed)}`);
-            };
-            if (progress.control.length === 0) {
-                const change = await rollouts.changeWithoutPreStop();
-                await rollouts.heal();
-                note("control", progress.control, await rollouts.counted(change));
-            }
-            while (left().length > 0) for (const kind of left()) note(kind, runsOf(kind), await rollouts.rollout(kind));
-        } finally {
-            await rollouts.stop();
+
+    const count = async (kind: RolloutKind | "control", rollouts: Rollouts, change: Change): Promise<void> => {
+        const counted = await rollouts.counted(change);
+        const { requests } = counted;
+        const failed = { ...counted.failed };
+        // One that shows nothing is no success. The control's pods are not asked for long requests in flight.
+        if (kind !== "control") for (const one of shortcomings(change, counted)) failed[one] = 1;
+        const list = kind === "control" ? progress.control : runsOf(kind);
+        list.push({ requests, failed });
+        keep();
+        const seconds = Math.round((change.to - change.from) / 1000);
+        say(`${kind} ${list.length}: ${requests} requests in ${seconds} s, lost ${JSON.stringify(failed)}`);
+    };
+    const work = async (rollouts: Rollouts): Promise<void> => {
+        const counting: Promise<void>[] = [];
+        for (let kind = waiting.shift(); kind !== undefined; kind = waiting.shift()) {
+            const change = await (kind === "control" ? rollouts.changeWithoutPreStop() : rollouts.change(kind));
+            // The next one begins while the last answers are on their way.
+            counting.push(count(kind, rollouts, change));
+            if (kind === "control") await rollouts.heal();
         }
+        await Promise.all(counting);
+    };
+
+    const node = await ownNode("soak", "soak-1");
+    const running: Rollouts[] = [];
+    let learnInTime = (): void => undefined;
+    try {
+        for (let number = 1; number <= releases; number++) {
+            const namespace = `soak-${number}`;
+            running.push(await Rollouts.start(number === 1 ? node : await node.beside(namespace), namespace));
+        }
+        learnInTime = await node.learnLate(nodeLearnsLateSeconds);
+        await Promise.all(running.map(work));
     } finally {
+        learnInTime();
+        await Promise.all(running.map((one) => one.stop()));
         await node.down();
     }
 }

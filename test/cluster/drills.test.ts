@@ -17,6 +17,9 @@ interface Drill {
     readonly before?: true;
 }
 
+/** `DRILLS=disk,quota` narrows the test. */
+const ONLY = process.env["DRILLS"]?.split(",");
+
 /** Failures that the control plane makes, on a cluster whose pods only pretend to run. */
 describe("a deploy that fails on a cluster's own rules", function () {
     let checkout: Checkout;
@@ -38,6 +41,14 @@ describe("a deploy that fails on a cluster's own rules", function () {
         webhook.close();
         checkout.remove();
     });
+
+    /** What a kubelet says of its node's disk; the control plane taints the node for it. */
+    async function diskPressure(status: "True" | "False"): Promise<void> {
+        const patch = JSON.stringify({ status: { conditions: [{ type: "DiskPressure", status }] } });
+        const names = await checkout.kubectl("get", "nodes", "--output", "name");
+        for (const name of names.trim().split("\n"))
+            await checkout.kubectl("patch", name, "--subresource=status", "--patch", patch);
+    }
 
     const drills: Readonly<Record<string, Drill>> = {
         quota: {
@@ -67,6 +78,16 @@ describe("a deploy that fails on a cluster's own rules", function () {
             },
             words: [/Pod\/mf-demo-\S+: no node takes it: 0\/2 nodes are available: 2 Insufficient memory\. → lower/],
         },
+        disk: {
+            breaks: async (stack) => {
+                await diskPressure("True");
+                stack.set({ image: { repository: "localhost/mf-demo", tag: "other" } });
+            },
+            words: [
+                /Pod\/mf-demo-\S+: no node takes it: 0\/2 nodes are available: 2 node\(s\) had untolerated taint\(s\): node\.kubernetes\.io\/disk-pressure \(2\)\. → make room on the node's disk/,
+            ],
+            mends: () => diskPressure("False"),
+        },
         webhook: {
             breaks: async (stack) => {
                 await stack.kubectl("label", "namespace", stack.namespace, "drill=denied");
@@ -84,7 +105,8 @@ describe("a deploy that fails on a cluster's own rules", function () {
         },
     };
 
-    for (const [name, { breaks, words, mends, before }] of Object.entries(drills)) {
+    const chosen = Object.entries(drills).filter(([name]) => ONLY?.includes(name) ?? true);
+    for (const [name, { breaks, words, mends, before }] of chosen) {
         it(`because of ${name}, says so in time, leaves the old version serving, and converges afterwards`, async () => {
             const stack = new DrilledStack(checkout, name, {});
             stacks.push(stack);

@@ -31,6 +31,8 @@ export interface OwnNode {
     valuesFile(values: Values): string;
     /** Gives the image on the node another tag. */
     tagImage(tag: string): Promise<void>;
+    /** The same node, with another namespace of that kind. */
+    beside(namespace: string): Promise<OwnNode>;
     /** Starts a program of this checkout (TypeScript) inside the node's network, where Services have their addresses. */
     start(program: string, ...args: readonly string[]): Promise<ChildProcess>;
     /** Lets the node learn of pods so many seconds late, as nodes of a large or busy cluster do. @returns ends it */
@@ -64,15 +66,30 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
     const variables = { ...process.env, KUBECONFIG: info.kubeconfig, KUBECACHEDIR: path.join(folder, "kubectl") };
     let files = 0;
 
-    const kubectl = async (...args: readonly string[]): Promise<string> => {
-        const words = ["--namespace", namespace, ...args];
-        return (await execute(tools.kubectl.path, words, { variables, timeLimit: 120_000 })).stdout;
+    const inNamespace = async (namespace: string): Promise<Pick<OwnNode, "kubectl" | "helm">> => {
+        const kubectl: OwnNode["kubectl"] = async (...args) => {
+            const words = ["--namespace", namespace, ...args];
+            return (await execute(tools.kubectl.path, words, { variables, timeLimit: 120_000 })).stdout;
+        };
+        const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
+        const objects = [
+            { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels } },
+            keySecret("key", ["the-key"]),
+        ];
+        const file = path.join(folder, `objects-${namespace}.yaml`);
+        fs.writeFileSync(file, objects.map((one) => stringify(one)).join("---\n"));
+        await eventually(() => kubectl("apply", "--filename", file), 60);
+        return {
+            kubectl,
+            helm: (...args) =>
+                run(tools.helm.path, ["--namespace", namespace, ...args], { variables, timeLimit: 400_000 }),
+        };
     };
     const node: OwnNode = {
+        ...(await inNamespace(namespace)),
+        beside: async (other) => ({ ...node, ...(await inNamespace(other)) }),
         info,
         image: { repository, tag },
-        kubectl,
-        helm: (...args) => run(tools.helm.path, ["--namespace", namespace, ...args], { variables, timeLimit: 400_000 }),
         valuesFile: (values) => {
             const file = path.join(folder, `values-${files++}.yaml`);
             fs.writeFileSync(file, stringify(values));
@@ -121,13 +138,6 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
             fs.rmSync(folder, { recursive: true, force: true });
         },
     };
-    const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
-    const objects = [
-        { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels } },
-        keySecret("key", ["the-key"]),
-    ];
-    fs.writeFileSync(path.join(folder, "objects.yaml"), objects.map((one) => stringify(one)).join("---\n"));
-    await eventually(() => kubectl("apply", "--filename", path.join(folder, "objects.yaml")), 60);
     return node;
 }
 

@@ -30,6 +30,16 @@ export interface Counted {
     readonly losses: readonly Ended[];
 }
 
+/** What the load or the rollout did not do, so that the count says nothing; empty when it says something. */
+export function shortcomings({ from, to }: Change, { requests, inFlightAtEnd }: Counted): string[] {
+    const due = ((to - from) / 1000) * 60;
+    return [
+        ...(requests < due * 0.95 ? [`${requests} requests and not 60 a second`] : []),
+        ...(inFlightAtEnd.length === 0 ? ["no pod ended"] : []),
+        ...(inFlightAtEnd.includes(0) ? ["a pod ended without a long request in flight"] : []),
+    ];
+}
+
 interface Pod {
     readonly metadata: {
         readonly name: string;
@@ -47,7 +57,7 @@ const requestTimeoutSeconds = 30;
  * A lone idle node knows of a pod's end before its server does, and loses nothing whatever the pod does. Nodes of large or busy
  * clusters know seconds later; well below the chart's preStop, which is there for them.
  */
-const nodeLearnsLateSeconds = 4;
+export const nodeLearnsLateSeconds = 4;
 const slowApi = fs.readFileSync(path.join(__dirname, "slow_api.py"), "utf8");
 
 /**
@@ -61,7 +71,6 @@ export class Rollouts {
     private serial = 0;
     private load: ChildProcess | undefined;
     private watching = true;
-    private learnInTime: () => void = () => undefined;
     private pods: readonly Pod[] = [];
 
     private constructor(
@@ -93,14 +102,12 @@ export class Rollouts {
         await rollouts.upgrade({ apiKey: { existingSecret: "key-1" } });
         void rollouts.watch();
         await rollouts.startLoad();
-        rollouts.learnInTime = await node.learnLate(nodeLearnsLateSeconds);
         return rollouts;
     }
 
     /** Ends the load with its last answer. */
     async stop(): Promise<void> {
         this.watching = false;
-        this.learnInTime();
         if (this.load === undefined) return;
         const { load } = this;
         const ended = new Promise((resolve) => {
@@ -109,11 +116,6 @@ export class Rollouts {
         this.load.stdin?.end();
         await Promise.race([ended, sleep((requestTimeoutSeconds + 15) * 1000)]);
         this.load.kill("SIGKILL");
-    }
-
-    /** One rollout, from just before it begins until no old pod is left and every request of that time has ended. */
-    async rollout(kind: RolloutKind): Promise<Counted> {
-        return this.counted(await this.change(kind));
     }
 
     /** One rollout, until no old pod is left. What was asked may still be in the air: `counted` waits for it. */

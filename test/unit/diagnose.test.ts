@@ -167,6 +167,27 @@ describe("what keeps a release from becoming ready", () => {
         });
     }
 
+    it("is a full disk, when the taints of the nodes say so", () => {
+        const tainted = "0/2 nodes are available: 2 node(s) had untolerated taint(s).";
+        const text = JSON.stringify(recordOf("toobig")).replace(
+            /0\/1 nodes are available: 1 Insufficient memory\./g,
+            tainted,
+        );
+        const { events, ...lists } = JSON.parse(text) as Recorded;
+        const taint = (key: string) => ({ key, effect: "NoSchedule" });
+        const said = (nodes: Lists["nodes"]): string =>
+            diagnose(sceneIn({ ...lists, ...(nodes === undefined ? {} : { nodes }) }), events, new Map(), NOBODY)
+                .map(textOf)
+                .join("\n");
+        const full = { spec: { taints: [taint("node.kubernetes.io/disk-pressure")] } };
+        expect(said([full, full])).to.contain(
+            `${tainted.slice(0, -1)}: node.kubernetes.io/disk-pressure (2). → make room on the node's disk`,
+        );
+        expect(said([{ spec: { taints: [taint("node.kubernetes.io/unreachable")] } }])).to.contain("do not answer");
+        expect(said([{ spec: { taints: [taint("example.org/gpu")] } }])).to.contain("→ correct what it asks of a node");
+        expect(said(undefined)).to.contain(`${tainted} → correct what it asks of a node`);
+    });
+
     it("is nothing where all is well", () => {
         expect(findingsOf("vol-nosecret")).to.deep.equal([]);
     });

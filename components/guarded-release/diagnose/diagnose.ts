@@ -121,13 +121,13 @@ function refusal(conditions: readonly Condition[] = [], leaving: number): Fault 
 function podFindings(
     pod: Pod,
     workload: string,
-    { leaving }: Scene,
+    { leaving, taints }: Scene,
     events: readonly Happening[],
     logs: Logs,
     ready: Ready,
 ): Finding[] {
     const object = `Pod/${pod.metadata.name}`;
-    const placed = placementFault(pod, events, leaving);
+    const placed = placementFault(pod, events, leaving, taints);
     if (placed !== undefined) return named(object, workload, placed);
     const isTry = controllerOf(pod.metadata)?.kind === "Job";
     const { containers, initContainers = [] } = pod.spec;

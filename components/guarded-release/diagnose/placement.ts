@@ -6,8 +6,14 @@ import type { Happening, Pod } from "./shapes";
  *
  * @param events of the pod and of the claims of its namespace, oldest first
  * @param leaving pods that are about to go, and may make room
+ * @param taints of the cluster's nodes, as far as they are known
  */
-export function placementFault(pod: Pod, events: readonly Happening[], leaving: number): Fault | undefined {
+export function placementFault(
+    pod: Pod,
+    events: readonly Happening[],
+    leaving: number,
+    taints: readonly string[],
+): Fault | undefined {
     const { phase, reason, message = "", conditions = [] } = pod.status ?? {};
     if (reason === "Evicted") {
         const sentence = `the node has thrown it out: ${message}`;
@@ -16,7 +22,7 @@ export function placementFault(pod: Pod, events: readonly Happening[], leaving: 
     }
     if (phase !== "Pending") return undefined;
     const unplaced = conditions.find(({ type, status }) => type === "PodScheduled" && status === "False");
-    if (unplaced?.reason === "Unschedulable") return unscheduled(unplaced.message ?? "", events, leaving);
+    if (unplaced?.reason === "Unschedulable") return unscheduled(unplaced.message ?? "", events, leaving, taints);
     const volume = events.filter((event) => /^Failed(?:Mount|AttachVolume|MapVolume)$/.test(event.reason ?? "")).at(-1);
     // Volumes come before the first container; what failed before it has come right.
     const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
@@ -33,7 +39,10 @@ export function placementFault(pod: Pod, events: readonly Happening[], leaving: 
     return { problem: "sandbox", certain: true, healable: true, sentence, fix: "ask who runs the cluster" };
 }
 
-function unscheduled(message: string, events: readonly Happening[], leaving: number): Fault {
+/** What the scheduler says of nodes whose taints a pod does not tolerate; it does not say which. */
+export const TAINTED = "untolerated taint(s)";
+
+function unscheduled(message: string, events: readonly Happening[], leaving: number, taints: readonly string[]): Fault {
     const absent = /persistentvolumeclaim "([^"]*)" not found/.exec(message);
     if (absent !== null) {
         const sentence = `its volume is missing: there is no PersistentVolumeClaim ${absent[1] ?? ""} in the namespace`;
@@ -47,13 +56,25 @@ function unscheduled(message: string, events: readonly Happening[], leaving: num
         const fix = "correct the claim's storageClassName, or ask who runs the cluster for storage";
         return { problem: "volume", certain: true, healable: true, sentence, fix };
     }
-    const reasons = message.replace(/ (?:no new claims to deallocate, )?preemption: .*$/s, "");
+    const which = taints.length === 0 ? "" : `: ${taints.join(", ")}`;
+    const reasons = message
+        .replace(/ (?:no new claims to deallocate, )?preemption: .*$/s, "")
+        .replace(TAINTED, `${TAINTED}${which}`);
     const sentence = `no node takes it: ${reasons}`;
-    const fix = /Insufficient/.test(reasons)
-        ? "lower resources.requests or replicas, or add a node that large"
-        : "correct what it asks of a node (gpu.nodeLabels, merge.pod), or add such a node";
+    const fix = placementFix(reasons);
     // A node can be added by an autoscaler, and a pod that goes makes room.
     return { problem: "unschedulable", certain: leaving === 0, healable: true, sentence, fix };
+}
+
+/** By what the scheduler says of the nodes; a taint of the node's own tells that it is in trouble itself. */
+function placementFix(reasons: string): string {
+    const trouble = /node\.kubernetes\.io\/(disk|memory|pid)-pressure/.exec(reasons)?.[1];
+    if (trouble === "disk") return "make room on the node's disk (old images, logs, evicted pods), or add a node";
+    if (trouble !== undefined) return "ask who runs the cluster: its nodes have no room for more";
+    if (/node\.kubernetes\.io\/(?:not-ready|unreachable|network-unavailable)/.test(reasons))
+        return "ask who runs the cluster: its nodes do not answer";
+    if (/Insufficient/.test(reasons)) return "lower resources.requests or replicas, or add a node that large";
+    return "correct what it asks of a node (gpu.nodeLabels, merge.pod), or add such a node";
 }
 
 function mountFault(message: string): Fault {

@@ -1,5 +1,5 @@
 import type { RenderedObject } from "../render/render";
-import type { Deployment, Job, Meta, Pod, ReplicaSet } from "./shapes";
+import type { Deployment, Job, Meta, Node, Pod, ReplicaSet } from "./shapes";
 
 /** What a namespace holds at one moment. */
 export interface Lists {
@@ -7,12 +7,16 @@ export interface Lists {
     readonly replicaSets: readonly ReplicaSet[];
     readonly jobs: readonly Job[];
     readonly pods: readonly Pod[];
+    /** Those of the cluster, when it matters what they are like and they may be read. */
+    readonly nodes?: readonly Node[];
 }
 
 /** The part of it that an operation has made: whoever is in here may be blamed for its failure. */
 export interface Scene extends Lists {
     /** Pods of the namespace that are about to go, whose place may become free. */
     readonly leaving: number;
+    /** What keeps pods off nodes, and off how many: `example.org/gpu (3)`. */
+    readonly taints: readonly string[];
     /** Name of the workload that a ReplicaSet or pod belongs to, by its UID. */
     readonly workloads: ReadonlyMap<string, string>;
 }
@@ -64,7 +68,17 @@ export function sceneOf(
         return workload !== undefined;
     });
     const leaving = lists.pods.filter(({ metadata }) => metadata.deletionTimestamp !== undefined).length;
-    return { deployments, replicaSets, jobs, pods, leaving, workloads };
+    return { deployments, replicaSets, jobs, pods, leaving, taints: taintsOf(lists.nodes), workloads };
+}
+
+function taintsOf(nodes: readonly Node[] = []): string[] {
+    const counts = new Map<string, number>();
+    for (const { spec } of nodes)
+        for (const key of new Set(
+            spec.taints?.filter(({ effect }) => effect !== "PreferNoSchedule").map((one) => one.key),
+        ))
+            counts.set(key, (counts.get(key) ?? 0) + 1);
+    return [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([key, count]) => `${key} (${count})`);
 }
 
 export function controllerOf({ ownerReferences = [] }: Meta): { kind: string; name: string; uid: string } | undefined {

@@ -64,6 +64,11 @@ export interface Container {
     readonly livenessProbe?: Probe;
 }
 
+/** Only its taints count here. */
+export interface Node {
+    readonly spec: { readonly taints?: readonly { readonly key: string; readonly effect: string }[] };
+}
+
 export interface Pod {
     readonly metadata: Meta;
     readonly spec: { readonly containers: readonly Container[]; readonly initContainers?: readonly Container[] };

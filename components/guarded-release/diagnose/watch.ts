@@ -6,7 +6,8 @@ import { diagnose, type LogName, logsWanted } from "./diagnose";
 import type { Finding } from "./finding";
 import { isReady } from "./progress";
 import { controllerOf, type Lists, type Scene, sceneOf } from "./scene";
-import type { Deployment, Happening, Job, Pod, ReplicaSet } from "./shapes";
+import { TAINTED } from "./placement";
+import type { Deployment, Happening, Job, Node, Pod, ReplicaSet } from "./shapes";
 
 /** A release in a cluster, and what it is to consist of. */
 export interface Place {
@@ -48,6 +49,8 @@ const KINDS = {
     events: { kind: "Event", apiVersion: "v1", root: "/api/v1" },
 } as const;
 type Plural = keyof typeof KINDS;
+/** Enough to say what nodes of a cluster are like. */
+const NODES = "200";
 
 /**
  * Looks at the pods of a release, over one connection that it keeps. What is there when it is opened is not the operation's doing.
@@ -64,6 +67,7 @@ export class Watch {
     private readonly objects = new Map<string, KeptObject>();
     private readonly events = new Map<string, Happening>();
     private readonly unseen = new Set<string>();
+    private nodes: readonly Node[] | undefined;
 
     private constructor(private readonly place: Place) {}
 
@@ -126,20 +130,30 @@ export class Watch {
     }
 
     private async list(): Promise<Lists> {
+        const pods = await this.get<Pod>("pods");
+        const told = pods.flatMap(({ status }) => status?.conditions?.map(({ message = "" }) => message) ?? []);
+        const tainted = told.some((message) => message.includes(TAINTED));
+        // A deployer need not have the right to read nodes; once is enough to know.
+        if (tainted) this.nodes ??= await this.items<Node>("nodes", "/api/v1/nodes", { limit: NODES });
         return {
             deployments: await this.get<Deployment>("deployments"),
             replicaSets: await this.get<ReplicaSet>("replicasets"),
             jobs: await this.get<Job>("jobs"),
-            pods: await this.get<Pod>("pods"),
+            pods,
+            ...(this.nodes === undefined ? {} : { nodes: this.nodes }),
         };
     }
 
-    private async get<T>(plural: Plural): Promise<readonly T[]> {
-        const path = `${KINDS[plural].root}/namespaces/${this.place.namespace}/${plural}`;
-        const { status, body } = await request(this.place.access, { path, timeoutMs: REQUEST_MS, agent: this.agent });
+    private get<T>(plural: Plural): Promise<readonly T[]> {
+        return this.items(plural, `${KINDS[plural].root}/namespaces/${this.place.namespace}/${plural}`);
+    }
+
+    private async items<T>(what: string, path: string, query: Record<string, string> = {}): Promise<readonly T[]> {
+        const options = { path, query, timeoutMs: REQUEST_MS, agent: this.agent };
+        const { status, body } = await request(this.place.access, options);
         if (status !== 200) {
             // The rest is worth a look even so.
-            this.unseen.add(`${plural} (${status})`);
+            this.unseen.add(`${what} (${status})`);
             return [];
         }
         return (JSON.parse(body) as { items?: T[] }).items ?? [];
