@@ -112,6 +112,12 @@ async function soakRollouts(progress: Progress, wanted: number, keep: () => void
         keep();
         const seconds = Math.round((change.to - change.from) / 1000);
         say(`${kind} ${list.length}: ${requests} requests in ${seconds} s, lost ${JSON.stringify(failed)}`);
+        if (kind === "control") return;
+        const ends = [...change.ended].map(([pod, at]) => `${pod} ${at - change.from}`);
+        for (const { share, connection, began, ended, pod = "?", failure = "" } of counted.losses.slice(0, 10))
+            say(
+                `  ${failure}: ${share}, ${connection}, ${began - change.from} to ${ended - change.from} ms, ${pod}; SIGTERM: ${ends.join(", ")}`,
+            );
     };
     const work = async (rollouts: Rollouts): Promise<void> => {
         const counting: Promise<void>[] = [];
@@ -127,13 +133,20 @@ async function soakRollouts(progress: Progress, wanted: number, keep: () => void
     const node = await ownNode("soak", "soak-1");
     const running: Rollouts[] = [];
     let learnInTime = (): void => undefined;
+    // Whoever ends it, at any time, leaves no node behind.
+    const ended = new Promise<never>((_, reject) => {
+        for (const signal of ["SIGINT", "SIGTERM"] as const)
+            process.once(signal, () => {
+                reject(new Error(`ended by ${signal}; the next run goes on here`));
+            });
+    });
     try {
         for (let number = 1; number <= releases; number++) {
             const namespace = `soak-${number}`;
             running.push(await Rollouts.start(number === 1 ? node : await node.beside(namespace), namespace));
         }
         learnInTime = await node.learnLate(nodeLearnsLateSeconds);
-        await Promise.all(running.map(work));
+        await Promise.race([ended, Promise.all(running.map(work))]);
     } finally {
         learnInTime();
         await Promise.all(running.map((one) => one.stop()));

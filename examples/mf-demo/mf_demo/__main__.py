@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 
 from .app import create_app
+from .drain import DrainingServer
 from .logs import configure_logging
 from .model import Predictor
 from .settings import Settings, SettingsError
@@ -34,7 +35,7 @@ def serve(load_model: Callable[[], Predictor] | None = None) -> int:
         for problem in error.problems:
             log.error("cannot start", problem=problem)
         return 2
-    server = uvicorn.Server(
+    server = DrainingServer(
         uvicorn.Config(
             app,
             host="0.0.0.0",
@@ -51,7 +52,8 @@ def serve(load_model: Callable[[], Predictor] | None = None) -> int:
             server_header=False,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.graceful_shutdown_seconds,
-        )
+        ),
+        settings.drain_seconds,
     )
     try:
         server.run()

@@ -31,6 +31,7 @@ class Settings:
     api_keys_file: Path | None
     model_dir: Path
     threads: int
+    drain_seconds: float
     graceful_shutdown_seconds: int
     keep_alive_seconds: int
 
@@ -63,6 +64,8 @@ class Settings:
             model_dir=read("MODEL_DIR", Path, Path("model")),
             # onnxruntime does not look at OMP_NUM_THREADS by itself; see model.py.
             threads=read("OMP_NUM_THREADS", _positive_integer, 1),
+            # Before that, kept connections end with an answer that says so. The chart's grace period has 10 s to spare.
+            drain_seconds=read("DRAIN_SECONDS", _positive_number, 5.0),
             # uvicorn's own variables: only its command line reads them, so a program that starts uvicorn must.
             # Without one, a request that arrived just before SIGTERM still gets all of its time.
             graceful_shutdown_seconds=read(

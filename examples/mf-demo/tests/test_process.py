@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -24,7 +27,7 @@ def ready(process: Process) -> None:
 def test_a_request_in_flight_at_sigterm_is_finished_and_the_exit_code_is_0(
     launch: Launch, wine: dict[str, float]
 ) -> None:
-    process = launch(SLOW, PREDICT_SECONDS=1.5)
+    process = launch(SLOW, PREDICT_SECONDS=1.5, DRAIN_SECONDS=0.1)
     ready(process)
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(httpx.post, f"{process.url}/predict", json={"inputs": wine}, timeout=10, verify=False)
@@ -34,23 +37,69 @@ def test_a_request_in_flight_at_sigterm_is_finished_and_the_exit_code_is_0(
         eventually(lambda: not process.answers("/livez"))
         assert not asked.done()
         assert asked.result().status_code == 200
+        assert asked.result().headers["connection"] == "close"
     assert process.wait() == 0
     assert process.messages()[-1].startswith("Finished server process")
 
 
-def test_an_idle_server_leaves_at_once_even_with_open_connections(launch: Launch) -> None:
-    process = launch(UVICORN_TIMEOUT_KEEP_ALIVE=600)
+def test_an_idle_server_leaves_after_the_drain_even_with_open_connections(launch: Launch) -> None:
+    process = launch(UVICORN_TIMEOUT_KEEP_ALIVE=600, DRAIN_SECONDS=1)
     ready(process)
     with httpx.Client(verify=False) as kept:
         kept.get(f"{process.url}/livez")
         process.terminate()
+        assert process.wait(4) == 0
+
+
+def test_a_server_with_nobody_connected_leaves_at_once(launch: Launch) -> None:
+    process = launch(DRAIN_SECONDS=60)
+    ready(process)
+    process.terminate()
+    assert process.wait(3) == 0
+
+
+def test_a_second_sigterm_ends_the_drain(launch: Launch) -> None:
+    process = launch(DRAIN_SECONDS=60)
+    ready(process)
+    with httpx.Client(verify=False) as kept:
+        kept.get(f"{process.url}/livez")
+        process.terminate()
+        eventually(lambda: process.get("/livez").headers.get("connection") == "close")
+        process.terminate()
         assert process.wait(3) == 0
+
+
+def test_callers_on_kept_connections_lose_nothing_and_are_sent_away(launch: Launch, wine: dict[str, float]) -> None:
+    process = launch(DRAIN_SECONDS=1, MAX_CONCURRENT_REQUESTS=64)
+    ready(process)
+    body = json.dumps({"inputs": wine})
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = (head + body).encode()
+
+    def ask_until_sent_away() -> int:
+        """How many answers came; a connection that ends without a farewell fails the test."""
+        with socket.create_connection(("127.0.0.1", process.port), timeout=10) as kept:
+            for asked in itertools.count(1):
+                kept.sendall(request)
+                answer = HTTPResponse(kept)
+                answer.begin()
+                answer.read()
+                assert answer.status == 200
+                if answer.headers["connection"] == "close":
+                    return asked
+
+    with ThreadPoolExecutor(16) as pool:
+        callers = [pool.submit(ask_until_sent_away) for _ in range(16)]
+        time.sleep(0.5)
+        process.terminate()
+        assert all(caller.result() > 1 for caller in callers)
+    assert process.wait() == 0
 
 
 def test_a_request_longer_than_the_drain_is_cut_and_does_not_hold_the_process(
     launch: Launch, wine: dict[str, float]
 ) -> None:
-    process = launch(SLOW, PREDICT_SECONDS=60, UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=1)
+    process = launch(SLOW, PREDICT_SECONDS=60, DRAIN_SECONDS=0.1, UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=1)
     ready(process)
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(httpx.post, f"{process.url}/predict", json={"inputs": wine}, timeout=10, verify=False)
@@ -117,7 +166,8 @@ def test_every_line_is_json_and_no_secret_is_in_any_of_them(
     ready(process)
     accepted = {"authorization": "Bearer the-accepted-key", "x-request-id": "trace-1"}
     url = f"{process.url}/predict?token=query-secret"
-    answer = httpx.post(url, json={"inputs": wine}, headers=accepted)
+    # Not a number that could be a time or a duration as well.
+    answer = httpx.post(url, json={"inputs": wine | {"alcohol": 13.198273645}}, headers=accepted)
     assert answer.headers["x-request-id"] == "trace-1"
     refused = httpx.post(url, json={"inputs": wine}, headers={"authorization": "Bearer a-guessed-key"})
     wrong = httpx.post(url, json={"inputs": wine | {"hue": "body-secret"}}, headers=accepted)
@@ -137,7 +187,7 @@ def test_every_line_is_json_and_no_secret_is_in_any_of_them(
         "query-secret",
         "body-secret",
         "header-secret",
-        str(wine["alcohol"]),
+        "13.198273645",
     ):
         assert secret not in process.output()
     assert any(line["logger"] == "uvicorn.error" for line in lines)

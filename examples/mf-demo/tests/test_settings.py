@@ -22,6 +22,7 @@ def test_every_variable_of_the_image_contract_is_read() -> None:
             "MAX_CONCURRENT_REQUESTS": "3",
             "MAX_REQUEST_BYTES": "1000",
             "API_KEYS_FILE": "/keys",
+            "DRAIN_SECONDS": "2.5",
             "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "40",
             "UVICORN_TIMEOUT_KEEP_ALIVE": "90",
             "OMP_NUM_THREADS": "2",
@@ -38,6 +39,7 @@ def test_every_variable_of_the_image_contract_is_read() -> None:
         api_keys_file=Path("/keys"),
         model_dir=Path("/model"),
         threads=2,
+        drain_seconds=2.5,
         graceful_shutdown_seconds=40,
         keep_alive_seconds=90,
     )
