@@ -126,8 +126,8 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
                 setTimeout(wake, seconds * 1000);
             };
             turn();
-            // Awake for long enough to take in what has happened in between.
-            const timer = setInterval(turn, seconds * 1000 + 1500);
+            // Awake for long enough to take in what has happened in between, on a busy machine too.
+            const timer = setInterval(turn, seconds * 1000 + 2500);
             return () => {
                 clearInterval(timer);
                 wake();
