@@ -136,7 +136,7 @@ async function soakRollouts(progress: Progress, wanted: number, keep: () => void
     // Whoever ends it, at any time, leaves no node behind.
     const ended = new Promise<never>((_, reject) => {
         for (const signal of ["SIGINT", "SIGTERM"] as const)
-            process.once(signal, () => {
+            process.on(signal, () => {
                 reject(new Error(`ended by ${signal}; the next run goes on here`));
             });
     });
