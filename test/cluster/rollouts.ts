@@ -125,9 +125,16 @@ export class Rollouts {
         return this.measured(() => this.begin(kind));
     }
 
-    /** The negative control: pods that end at once when they are told to, without the chart's pause. They stay until `heal`. */
+    /**
+     * The negative control: pods that end at once when they are told to, without the chart's pause and the sample's own drain,
+     * which would make up for it. They stay until `heal`.
+     */
     async changeWithoutPreStop(): Promise<Change> {
-        const patch = [{ op: "remove", path: "/spec/template/spec/containers/0/lifecycle" }];
+        const container = "/spec/template/spec/containers/0";
+        const patch = [
+            { op: "remove", path: `${container}/lifecycle` },
+            { op: "add", path: `${container}/env/-`, value: { name: "DRAIN_SECONDS", value: "0.1" } },
+        ];
         const name = `deployment/${release}`;
         await this.node.kubectl("patch", name, "--type", "json", "--patch", JSON.stringify(patch));
         await this.node.kubectl("rollout", "status", name);
