@@ -186,5 +186,6 @@ function total(runs: readonly Sum[]): { requests: number; failed: number } {
 
 main(Number(process.argv[2])).catch((error: unknown) => {
     say(error instanceof Error ? error.message : String(error));
-    process.exitCode = 1;
+    // Rollouts that were ended half-way may still wait for something.
+    process.exit(1);
 });
