@@ -90,10 +90,14 @@ describe("a run that is disturbed", function () {
 
     it("by a kill, and then by the loss of all of Helm's records", async () => {
         await kill("with Helm's record pending");
+        // An item of a list that merges by this very number.
+        checkout.edit(VALUES, /^replicas:/m, "service:\n  port: 8000\n\n$&");
         await checkout.kubectl("-n", NAMESPACE, "delete", "secrets", "-l", "owner=helm,name=mf-demo");
         const { text } = await converges();
         expect(text).to.contain("Helm has no record of mf-demo in namespace mf-demo-dev any more");
         expect(text).to.match(/it gets one of what is there: .*Deployment\/mf-demo/);
+        const ports = ["get", "service", "mf-demo", "-o", "jsonpath={.spec.ports[*].port}"];
+        expect(await checkout.kubectl("-n", NAMESPACE, ...ports)).to.equal("8000");
     });
 
     it("by an etcd that stands still for a second, again and again", async () => {

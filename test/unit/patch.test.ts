@@ -2,6 +2,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
+import type { RenderedObject } from "../../components/guarded-release/render/render";
+import { assumedRecord } from "../../components/guarded-release/safety/assumed";
 import { type Shape, shapeOf } from "../../components/guarded-release/safety/merge-keys";
 import {
     asMap,
@@ -213,3 +215,35 @@ function missing(wanted: unknown, real: unknown, rule: Shape, where = ""): strin
     }
     return JSON.stringify(wanted) === JSON.stringify(real) ? [] : [where];
 }
+
+describe("what Helm may have recorded of an object before its record was lost", () => {
+    const service = (...ports: object[]): RenderedObject => ({
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "s" },
+        spec: { ports },
+    });
+
+    it("has the live items of lists that merge by a key, so that what the new version lacks goes", () => {
+        const next = service({ name: "http", port: 90 });
+        const live = { ...service({ name: "http", port: 80, protocol: "TCP" }), status: {} };
+        const assumed = assumedRecord(next, live);
+        expect(assumed).to.deep.equal(service({ name: "http", port: 80, protocol: "TCP" }));
+        const patch = strategicPatch(asMap(assumed), live, asMap(next), shapeOf(next) ?? {});
+        expect(patch).to.have.nested.property("spec.ports[1].$patch", "delete");
+    });
+
+    it("has nothing else of the live object: what else is there may be somebody else's", () => {
+        const next: RenderedObject = {
+            apiVersion: "v1",
+            kind: "Service",
+            metadata: { name: "s", labels: { a: "1" } },
+            spec: {},
+        };
+        const live = {
+            metadata: { name: "s", labels: { a: "0", b: "1" }, finalizers: ["x"] },
+            spec: { clusterIP: "10.0.0.1" },
+        };
+        expect(assumedRecord(next, live)).to.deep.equal(next);
+    });
+});

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApiAccess } from "../../config/kubeconfig";
 import { type ApiAnswer, type ApiRequest, request } from "../live/api";
+import { assumedRecord } from "../safety/assumed";
 import { patchFor } from "../safety/dry-run";
 import type { OpenedRecords } from "../live/live";
 import { objectPaths } from "../live/object-paths";
@@ -93,7 +94,7 @@ export async function recoverCreate(
         await refuseRunning(newest, record, target, now);
         throw new NotRecoverable(
             `there is a Helm release ${place} already (revision ${newest.revision}, ${newest.status}), and this stack does not know it. ` +
-                `To take it over: pulumi import kubernetes:helm.sh/v3:Release ${release} ${namespace}/${release}. ` +
+                `To take it over: npx --no ml-api adopt ${release} --namespace ${namespace}. ` +
                 `To be rid of it: helm uninstall ${release} --namespace ${namespace}`,
         );
     }
@@ -187,7 +188,7 @@ async function replaceLost(access: ApiAccess, target: Target, now: Date): Promis
         (await target.objects()).map(async (object): Promise<RenderedObject[]> => {
             const path = isHook(object) ? undefined : await pathOf(object);
             const live = path === undefined ? undefined : await find(access, path);
-            return live !== undefined && belongsTo(live, target) ? [object] : [];
+            return live !== undefined && belongsTo(live, target) ? [assumedRecord(object, live)] : [];
         }),
     );
     const record = newRecord(

@@ -1,5 +1,6 @@
 import { Agent } from "node:https";
 import type { ApiAccess } from "../../config/kubeconfig";
+import { assumedRecord } from "./assumed";
 import { type ApiAnswer, connectionProblem, request } from "../live/api";
 import { type Verdict, verdictOn } from "./dry-run-answers";
 import { groupOf } from "../render/kinds";
@@ -81,7 +82,8 @@ async function askAll(
         request(access, { ...asked, agent, timeoutMs: Math.max(1, Math.min(atMost, deadline - Date.now())) });
 
     const labels = await namespaceLabels(upgrade.namespace, (path) => ask({ path }, firstMs));
-    const context = { release: upgrade.release, namespace: upgrade.namespace, labels };
+    const { release, namespace, before } = upgrade;
+    const context = { release, namespace, labels, isRecorded: before !== undefined };
     const pathOf = objectPaths(access, upgrade.namespace, firstMs);
     const allowed = permissions(ask);
 
@@ -190,6 +192,8 @@ async function liveObject(path: string, allowed: Allow, ask: Ask): Promise<Field
 export interface Context extends Owner {
     /** Those of the namespace; undefined when they may not be read. */
     readonly labels: Readonly<Record<string, unknown>> | undefined;
+    /** Helm has a record of the release; it gets one of what is there when that was lost. */
+    readonly isRecorded: boolean;
 }
 
 async function tryOut(step: Met, context: Context, allowed: Allow, ask: Ask): Promise<Verdict> {
@@ -206,7 +210,7 @@ async function tryOut(step: Met, context: Context, allowed: Allow, ask: Ask): Pr
     if (was === undefined && !belongsTo(live, context)) return { problems: [foreign(live, context)] };
     let sent: SentPatch;
     try {
-        sent = patchFor(object, was, live, context);
+        sent = patchFor(object, was ?? (context.isRecorded ? undefined : assumedRecord(object, live)), live, context);
     } catch (error) {
         if (!(error instanceof NoPatch)) throw error;
         const fix = "Helm matches the items of this list by that field: set it";
