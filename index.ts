@@ -1,24 +1,15 @@
 import "./components/prelude";
 import * as pulumi from "@pulumi/pulumi";
-import { findCluster } from "./components/config/cluster";
 import { reportSettings } from "./components/config/report";
 import { loadSettings } from "./components/config/settings";
-import { watchLive } from "./components/guarded-release/live/live";
 import { MlApi } from "./components/ml-api/ml-api";
+import { lookAround } from "./components/ml-api/surroundings";
 
 const settings = loadSettings();
-const provider = new pulumi.Config("kubernetes");
-const target = findCluster(provider.get("context"));
-reportSettings(pulumi.getStack(), settings, target);
-const live = watchLive({
-    context: target?.context,
-    namespace: settings.namespace,
-    release: settings.name,
-    kubeconfig: provider.get("kubeconfig"),
-    driver: provider.getObject<{ driver?: string }>("helmReleaseSettings")?.driver,
-});
-
-const api = new MlApi(settings.name, { ...settings, cluster: target, live });
+const around = lookAround(settings);
+reportSettings(pulumi.getStack(), settings, around.cluster);
+const { valuesFile: file, places, ...args } = settings;
+const api = new MlApi(args.name, args, {}, { ...around, origin: { file, places } });
 
 /** Name of the Helm release. */
 export const release = api.release;
@@ -34,4 +25,5 @@ export const logs = api.logs;
 /** State of the release as Helm tells it. */
 export const status = api.status;
 /** The cluster, and the command that gives a person access to it. */
-export const cluster = { context: target?.context ?? "", server: target?.server ?? "", access: target?.access ?? "" };
+const { context = "", server = "", access: clusterAccess = "" } = around.cluster ?? {};
+export const cluster = { context, server, access: clusterAccess };

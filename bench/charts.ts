@@ -20,7 +20,7 @@ import { checkov } from "../scan/checkov";
 import { kubeScore } from "../scan/kube-score";
 import type { Render } from "../scan/renders";
 import { objectsIn, type Values } from "../test/chart/helm";
-import { interleaved, ratio, roundsAsked, spreadOf, spreadText, table } from "./measure";
+import { interleaved, numberAsked, ratio, roundsAsked, runBench, spreadOf, spreadText, table } from "./measure";
 import { type Chart, measure, renderOf, type Share } from "./yardsticks";
 
 const ours = "ml-api";
@@ -122,16 +122,4 @@ function versionOf({ folder }: Chart): string {
 const percent = ({ found, of }: Share): string => (of === 0 ? "–" : `${((100 * found) / of).toFixed(0)} % of ${of}`);
 const shareText = ({ found, of }: Share): string => `${found} of ${of}`;
 
-function numberAsked(option: string, byDefault: number): number {
-    if (!process.argv.includes(option)) return byDefault;
-    const text = process.argv[process.argv.indexOf(option) + 1];
-    const number = Number(text);
-    if (!Number.isSafeInteger(number) || number < 1)
-        throw new Error(`${option} ${text ?? ""}: a number from 1 is needed`);
-    return number;
-}
-
-main().catch((error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-});
+runBench(main);

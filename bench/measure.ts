@@ -1,7 +1,29 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { checkoutRoot } from "../local/paths";
+
 /** Something to run again and again; rejects when it does not do what it should. */
 export interface Contender {
     readonly name: string;
     readonly run: () => Promise<void>;
+}
+
+let interrupt: (reason: Error) => void = () => undefined;
+const interrupted = new Promise<never>((_, reject) => (interrupt = reject));
+interrupted.catch(() => undefined);
+
+/** Runs a bench. Told to stop, it takes down what it has started before it ends. */
+export function runBench(main: () => Promise<void>): void {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+        process.once(signal, () => {
+            interrupt(new Error(`${signal}: taking down what was started`));
+        });
+    }
+    main().catch((error: unknown) => {
+        process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+        process.exitCode = 1;
+    });
 }
 
 /** Seconds of each run, by contender. */
@@ -20,7 +42,7 @@ export async function interleaved(
     for (let round = 0; round <= rounds; round++) {
         for (const { name, run } of contenders) {
             const began = performance.now();
-            await run();
+            await Promise.race([run(), interrupted]);
             if (round > 0) times.get(name)?.push((performance.now() - began) / 1000);
         }
         onRound(round);
@@ -52,6 +74,12 @@ export function ratio(times: Times, name: string, to: string): Spread {
     return spreadOf((times.get(name) ?? []).map((seconds, round) => seconds / (base[round] ?? NaN)));
 }
 
+/** What one contender takes more than another, round by round. */
+export function difference(times: Times, name: string, than: string): Spread {
+    const base = times.get(than) ?? [];
+    return spreadOf((times.get(name) ?? []).map((seconds, round) => seconds - (base[round] ?? NaN)));
+}
+
 /** `2.41 (2.30–2.88)` */
 export function spreadText({ median, least, most }: Spread, digits = 2): string {
     return `${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})`;
@@ -70,11 +98,35 @@ export function table(rows: readonly (readonly string[])[]): string {
 }
 
 /** `--rounds 9` of the command line. */
-export function roundsAsked(byDefault: number): number {
-    const text = process.argv[process.argv.indexOf("--rounds") + 1];
-    if (!process.argv.includes("--rounds")) return byDefault;
-    const rounds = Number(text);
-    if (!Number.isSafeInteger(rounds) || rounds < 1)
-        throw new Error(`--rounds ${text ?? ""}: a number from 1 is needed`);
-    return rounds;
+export const roundsAsked = (byDefault: number): number => numberAsked("--rounds", byDefault);
+
+/** A number from 1 after an option of the command line. */
+export function numberAsked(option: string, byDefault: number): number {
+    if (!process.argv.includes(option)) return byDefault;
+    const text = process.argv[process.argv.indexOf(option) + 1];
+    const number = Number(text);
+    if (!Number.isSafeInteger(number) || number < 1)
+        throw new Error(`${option} ${text ?? ""}: a number from 1 is needed`);
+    return number;
+}
+
+/** What a figure must be read with: the machine, and how busy it was before the first run. Call it first. */
+export function machineText(): string {
+    const processors = cpus();
+    const gibibytes = Math.round(totalmem() / 2 ** 30);
+    const [load = NaN] = loadavg();
+    return (
+        `${processors.length} × ${processors[0]?.model ?? "processor"}, ${gibibytes} GiB, ${platform()} ${release()}, Node ${process.version}; ` +
+        `load average at the start ${load.toFixed(1)}${load > 0.5 ? ": the machine was busy, read the ratios only" : ""}.`
+    );
+}
+
+/** Prints what came out, and with `--keep` on the command line puts it into docs/results as well. */
+export function report(bench: string, paragraphs: readonly string[]): void {
+    const text = `${paragraphs.join("\n\n")}\n`;
+    process.stdout.write(`\n${text}`);
+    if (!process.argv.includes("--keep")) return;
+    const folder = join(checkoutRoot, "docs", "results");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `${bench}.txt`), `make bench BENCH=${bench}\n\n${text}`);
 }

@@ -2,7 +2,7 @@
  * How long each of the three plugins takes from its start to its port, and Node.js for nothing at all. The engine starts all three
  * for every preview.
  *
- * node --require ts-node/register/transpile-only bench/plugins.ts [--rounds 15]
+ * node --require ts-node/register/transpile-only bench/plugins.ts [--rounds 15] [--keep]
  */
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
@@ -13,11 +13,23 @@ import { environment, withEnvironment } from "../local/environment";
 import { choosePlugins } from "../local/plugins";
 import { ensureTools } from "../local/tools";
 import type { Environment } from "../test/lent-cluster";
-import { type Contender, interleaved, ratio, roundsAsked, spreadOf, spreadText, table } from "./measure";
+import {
+    type Contender,
+    interleaved,
+    machineText,
+    ratio,
+    report,
+    roundsAsked,
+    runBench,
+    spreadOf,
+    spreadText,
+    table,
+} from "./measure";
 
 const PLUGINS = ["pulumi-language-nodejs", "pulumi-resource-kubernetes", "pulumi-resource-random"];
 
 async function main(): Promise<void> {
+    const machine = machineText();
     const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-bench-"));
     try {
         const tools = await ensureTools(["pulumi", "helm"]);
@@ -36,10 +48,8 @@ async function main(): Promise<void> {
             spreadText(spreadOf(times.get(name) ?? []), 3),
             spreadText(ratio(times, name, "node"), 1),
         ]);
-        process.stdout.write(`\n${table([["start", "seconds", "× node"], ...rows])}\n\n`);
-        process.stdout.write(
-            `${plugins.kind} plugins, medians of ${rounds} interleaved rounds, least and most in brackets.\n`,
-        );
+        const how = `${plugins.kind} plugins, medians of ${rounds} interleaved rounds, least and most in brackets.`;
+        report("plugins", [table([["start", "seconds", "× node"], ...rows]), how, machine]);
     } finally {
         fs.rmSync(stateDir, { recursive: true, force: true });
     }
@@ -73,7 +83,4 @@ async function untilOutput(file: string, args: readonly string[], env: Environme
     await ended;
 }
 
-main().catch((error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-});
+runBench(main);

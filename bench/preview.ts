@@ -2,7 +2,7 @@
  * How long a preview takes that has nothing to change, of our program, of one Namespace and of the stock template with the same
  * chart, on one cluster and on one that does not answer; and what a chart of 300 objects costs. Prints a table, asserts nothing.
  *
- * node --require ts-node/register/transpile-only bench/preview.ts [--rounds 9]
+ * node --require ts-node/register/transpile-only bench/preview.ts [--rounds 9] [--keep]
  */
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
@@ -12,8 +12,20 @@ import * as path from "node:path";
 import { promisify } from "node:util";
 import { Checkout } from "../test/cluster/checkout";
 import { type Environment, lentCluster } from "../test/lent-cluster";
-import { type Contender, interleaved, ratio, roundsAsked, spreadOf, spreadText, table, type Times } from "./measure";
-import { manyObjects, namespaceProgram, stockProgram } from "./programs";
+import {
+    type Contender,
+    interleaved,
+    machineText,
+    ratio,
+    report,
+    roundsAsked,
+    runBench,
+    spreadOf,
+    spreadText,
+    table,
+    type Times,
+} from "./measure";
+import { manyObjects, namedCheckout, namespaceProgram, stockProgram } from "./programs";
 
 const OBJECTS = 300;
 
@@ -23,19 +35,13 @@ interface Program {
 }
 
 async function main(): Promise<void> {
+    const machine = machineText();
     const rounds = roundsAsked(9);
     const cluster = lentCluster();
     const silent = await silentServer();
     const ours = new Checkout();
-    const many = new Checkout();
+    const many = namedCheckout("many");
     many.write("chart/templates/many.yaml", manyObjects(OBJECTS));
-    // A stack of its own in the one back end.
-    many.edit("Pulumi.yaml", "name: ml-api", "name: ml-api-many");
-    for (const stack of ["dev", "staging", "production"]) {
-        const file = `Pulumi.${stack}.yaml`;
-        many.write(file, many.read(file).replaceAll("ml-api:", "ml-api-many:"));
-    }
-    many.edit("Pulumi.dev.yaml", /$/, "  ml-api-many:name: many\n");
     const programs: Program[] = [
         { name: "one Namespace", root: namespaceProgram() },
         { name: "ours", root: ours.root },
@@ -59,7 +65,7 @@ async function main(): Promise<void> {
         const times = await interleaved(contenders, rounds, (round) =>
             process.stderr.write(round === 0 ? "warm\n" : `round ${round} of ${rounds}\n`),
         );
-        print(times, contenders, rounds, await stateSize(many.root, env));
+        print(times, contenders, rounds, await stateSize(many.root, env), machine);
     } finally {
         silent.close();
         for (const { root } of programs) fs.rmSync(root, { recursive: true, force: true });
@@ -67,7 +73,7 @@ async function main(): Promise<void> {
     }
 }
 
-function print(times: Times, contenders: readonly Contender[], rounds: number, state: string): void {
+function print(times: Times, contenders: readonly Contender[], rounds: number, state: string, machine: string): void {
     const rows = contenders.map(({ name }) => {
         const [program = "", answer = ""] = name.split("/");
         const isOurs = program.startsWith("ours");
@@ -80,14 +86,13 @@ function print(times: Times, contenders: readonly Contender[], rounds: number, s
         ];
     });
     const head = ["preview without a change", "cluster", "seconds", "× one Namespace", "× stock template"];
-    process.stdout.write(`${table([head, ...rows])}\n\n`);
-    process.stdout.write(
-        `Medians of ${rounds} interleaved rounds, least and most in brackets; Node ${process.version}.\n`,
-    );
-    process.stdout.write(
-        `Goals: at most 1.3 × one Namespace (2 s more where the cluster is silent), at most 0.5 × stock.\n`,
-    );
-    process.stdout.write(`${state}\n`);
+    report("preview", [
+        table([head, ...rows]),
+        `Medians of ${rounds} interleaved rounds, least and most in brackets.`,
+        `Goals: at most 1.3 × one Namespace (2 s more where the cluster is silent), at most 0.5 × stock.`,
+        state,
+        machine,
+    ]);
 }
 
 const run = promisify(execFile);
@@ -152,7 +157,4 @@ async function silentServer(): Promise<{ port: number; close: () => void }> {
     return { port: (server.address() as AddressInfo).port, close };
 }
 
-main().catch((error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-});
+runBench(main);

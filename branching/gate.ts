@@ -3,9 +3,9 @@ import { BLOCK_LIST, type BlockedDigest, parseBlocked } from "../components/conf
 import type { Git } from "./git";
 import { ancestry, whyHeld } from "./holds";
 import { type BranchMap, MAP_FILE, type PromotionRule } from "./map";
-import { order } from "./order";
+import { type Candidate, order } from "./order";
 import { blockedRefusals, promotionRefusals, type Refusal, refusalText } from "./promotion";
-import { type Emergency, readRecords, running, sourceHash } from "./record";
+import { type Emergency, readRecords, RECORD_BRANCH, running, sourceHash } from "./record";
 import { type Decision, findRule } from "./resolve";
 
 /** A commit that its branch wants to deploy. */
@@ -20,6 +20,8 @@ export interface Push {
     readonly recordRef?: string;
     /** Named by the pusher; a commit can name one, too. */
     readonly emergency?: Emergency;
+    /** The commit that the cluster says it runs; undefined when it runs nothing, or does not know of which commit it is. */
+    readonly live?: () => Promise<string | undefined>;
 }
 
 export type Gate =
@@ -50,13 +52,22 @@ export async function gate(push: Push, now: Date = new Date()): Promise<Gate> {
         const onPush = findRule(map, of)?.rule.onPush;
         return onPush !== undefined && "deploy" in onPush ? onPush.rank : undefined;
     };
+    const isAncestor = ancestry(git, records, stack);
+    const next = { commit, branch, rank: decision.rank };
+    const live = await liveCandidate(push, runs?.commit);
+    // Where the record goes on from something older than what runs, lines of it were lost.
+    if (live !== undefined && runs !== undefined) {
+        const { verdict, why } = await order(live, next, isAncestor);
+        if (verdict === "older") return { verdict: "nothing", why };
+    }
     const { verdict, why } = await order(
-        runs === undefined ? undefined : { commit: runs.commit, branch: runs.branch, rank: rankOf(runs.branch) },
-        { commit, branch, rank: decision.rank },
-        ancestry(git, records, stack),
-        (next) => whyHeld(git, records, stack, next),
+        runs === undefined ? live : { commit: runs.commit, branch: runs.branch, rank: rankOf(runs.branch) },
+        next,
+        isAncestor,
+        (wanted) => whyHeld(git, records, stack, wanted),
     );
-    if (verdict === "refused") return { verdict, why };
+    if (verdict === "refused")
+        return { verdict, why: runs === undefined && live !== undefined ? `${why}; ${NO_RECORD}` : why };
     if (verdict === "older") return { verdict: "nothing", why };
     const source = await sourceHash(git, commit, stack);
     if (decision.onlyIfChanged && runs?.source === source)
@@ -83,6 +94,16 @@ export async function gate(push: Push, now: Date = new Date()): Promise<Gate> {
         return { verdict: "refused", why: `${author} wrote the commit and cannot approve its emergency` };
     const said = `emergency: ${emergency.reason}, approved by ${emergency.approvedBy}; without it:\n${refusalText(unproven)}`;
     return { verdict: "deploy", why: said, artifacts, source, emergency };
+}
+
+const NO_RECORD =
+    `the branch ${RECORD_BRANCH} says nothing of it → restore that branch, or in a checkout of the commit that runs: ` +
+    "npx --no ml-api record STACK --ref BRANCH --outcome deployed --out record.json, and --from record.json --push";
+
+/** What the cluster says it runs, where the record says something else or nothing. */
+async function liveCandidate({ live }: Push, recorded: string | undefined): Promise<Candidate | undefined> {
+    const commit = await live?.();
+    return commit === undefined || commit === recorded ? undefined : { commit, branch: "not on record" };
 }
 
 async function unprovenBy(

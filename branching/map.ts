@@ -8,6 +8,7 @@ import { dataOf } from "../components/config/yaml-data";
 import schema from "./branches.schema.json";
 import { isLiteral, overlap, placeholderOf } from "./pattern";
 import { promotionBroken } from "./promotion-rules";
+import { reviewBroken, type ReviewRule } from "./review";
 
 export const DEPLOYERS = ["pulumi-deployments", "github-actions"] as const;
 export type Deployer = (typeof DEPLOYERS)[number];
@@ -47,6 +48,8 @@ export interface BranchMap {
     readonly promotion?: Readonly<Record<string, PromotionRule>>;
     /** Name of an API → folder with its Dockerfile. */
     readonly images?: Readonly<Record<string, string>>;
+    /** Small copies of an environment for pull requests; off without it. */
+    readonly review?: ReviewRule;
     /** Name or pattern → rule, in the file's order. */
     readonly branches: Readonly<Record<string, BranchRule>>;
 }
@@ -226,7 +229,7 @@ function rulesBroken(map: BranchMap, stacks: Readonly<Record<string, readonly st
             fix: `move ${environment} to github-actions`,
         });
     }
-    broken.push(...promotionBroken(map, [...owners.keys()]));
+    broken.push(...promotionBroken(map, [...owners.keys()]), ...reviewBroken(map, [...owners.keys()]));
     for (const [environment, sources] of deploys) {
         const ranks = sources.map(({ rank }) => rank);
         if (sources.length === 1 || (!ranks.includes(undefined) && new Set(ranks).size === ranks.length)) continue;
@@ -261,7 +264,8 @@ export function sourcesOf(map: BranchMap, branch: string): string[] {
 
 /** The stacks of each environment, by what the stack files say. */
 export function stacksByEnvironment(root: string): Record<string, string[]> {
-    const stacks: Record<string, string[]> = {};
+    // People's names are looked up in it, and "constructor" is none of an environment.
+    const stacks = Object.create(null) as Record<string, string[]>;
     for (const file of fs.readdirSync(root).sort()) {
         const stack = /^Pulumi\.([^.]+)\.ya?ml$/.exec(file)?.[1];
         if (stack === undefined) continue;

@@ -70,17 +70,23 @@ export function parseRecords(text: string, where: string): DeployRecord[] {
         .filter((line) => line !== "")
         .map((line, index) => {
             const at = `${where}:${index + 1}`;
-            let parsed: Line;
+            let parsed: unknown;
             try {
-                parsed = JSON.parse(line) as Line;
+                parsed = JSON.parse(line);
             } catch {
                 throw new RecordProblem(`${at} is no JSON: the record was edited or cut off`);
             }
+            if (!isLine(parsed)) throw new RecordProblem(`${at} is no record of a deploy: the record was edited`);
             if (parsed.after !== after)
                 throw new RecordProblem(`${at} does not follow the line before it: the record was changed afterwards`);
             after = hash(line);
             return parsed.record;
         });
+}
+
+function isLine(parsed: unknown): parsed is Line {
+    const { record } = (parsed ?? {}) as Partial<Line>;
+    return typeof record === "object" && (record as DeployRecord | null) !== null;
 }
 
 /** The newest deploy of a stack that worked. */

@@ -1,6 +1,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stripVTControlCharacters } from "node:util";
+import { generated, stale } from "../branching/generators";
+import { loadBranchMap, MAP_FILE, stacksByEnvironment } from "../branching/map";
 import { InputError, type Problem } from "../components/config/problem";
 import { checkProject } from "../components/config/project";
 import { stackNames } from "../components/config/stack-file";
@@ -72,12 +74,23 @@ export const STEPS: readonly Step[] = [
         holds: "Prettier",
         run: ({ root }) => program(root, "prettier", "--check", "--log-level", "warn", "."),
     },
-    { name: "unit", holds: "the unit tests", run: ({ root }) => program(root, "mocha", "test/unit/**/*.test.ts") },
+    {
+        name: "unit",
+        holds: "the unit tests",
+        run: ({ root }) => program(root, "mocha", "test/{unit,process,fuzz}/**/*.test.ts"),
+    },
+    {
+        name: "docs",
+        holds: "the pages: links, references, and the commands that need no cluster",
+        tools: ["helm"],
+        run: ({ root }) => program(root, "mocha", "test/docs/**/*.test.ts"),
+    },
     {
         name: "stacks",
         holds: "stack files and values files say nothing that nobody reads",
         run: ({ root }) => Promise.resolve(problemsOutcome("stacks", checkProject(root))),
     },
+    { name: "branches", holds: "the branch map is right, and so is what is generated from it", run: branchesStep },
     { name: "render", holds: "the chart takes every stack's values", tools: ["helm"], run: renderStep },
     {
         name: "secrets",
@@ -114,6 +127,14 @@ async function program(root: string, name: string, ...args: readonly string[]): 
         if (!(error instanceof CommandError)) throw error;
         return { status: "failed", details: stripVTControlCharacters(`${error.stdout}\n${error.stderr}`).trim() };
     }
+}
+
+async function branchesStep({ root }: Checked): Promise<Outcome> {
+    if (!fs.existsSync(path.join(root, MAP_FILE)))
+        return Promise.resolve({ status: "skipped", says: `there is no ${MAP_FILE}` });
+    const stacks = stacksByEnvironment(root);
+    const files = generated(root, loadBranchMap(root, stacks), stacks);
+    return Promise.resolve(problemsOutcome("branch map", stale(root, files)));
 }
 
 async function renderStep({ rendered }: Checked): Promise<Outcome> {

@@ -54,9 +54,15 @@ export async function inCheckout(
     }
 }
 
-/** The cluster and Pulumi state of the shell where they are set (`ml-api env`), else of this checkout. */
+/** Lets Pulumi check a deploy with the policy pack of the checkout that it is made from. */
+export function withPolicies(checkout: string): readonly string[] {
+    return fs.existsSync(path.join(checkout, "policy")) ? ["--policy-pack", "policy"] : [];
+}
+
+/** The cluster and Pulumi state of the shell where they are set (`ml-api env`, a log-in to Pulumi Cloud), else of this checkout. */
 export async function deployEnvironment(): Promise<NodeJS.ProcessEnv> {
-    if (process.env["PULUMI_BACKEND_URL"] !== undefined) return process.env;
+    if (["PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"].some((name) => process.env[name] !== undefined))
+        return process.env;
     if (rememberedCluster(clusterContext().stateDir)?.info === undefined)
         throw new Error("there is no cluster to deploy to → make up");
     return withEnvironment(process.env, await environment());

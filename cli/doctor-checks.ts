@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { visible } from "../components/config/visible";
 
 /** One line of the image contract, and whether it is kept. */
 export interface Check {
@@ -29,8 +30,8 @@ export function checkTable(checks: readonly Check[]): string {
     const width = Math.max(...checks.map(({ name }) => name.length));
     const lines = checks.flatMap(({ name, status, says, fix }) => {
         const [mark, colour] = MARKS[status];
-        const line = `${styleText(colour, mark)} ${name.padEnd(width)}  ${status === "not checked" ? "not checked: " : ""}${says}`;
-        return fix === undefined ? [line] : [line, `  ${" ".repeat(width)}  → ${fix}`];
+        const line = `${styleText(colour, mark)} ${name.padEnd(width)}  ${status === "not checked" ? "not checked: " : ""}${visible(says)}`;
+        return fix === undefined ? [line] : [line, `  ${" ".repeat(width)}  → ${visible(fix)}`];
     });
     const count = (status: Check["status"]): number => checks.filter((check) => check.status === status).length;
     return `${lines.join("\n")}\n${count("ok")} ok, ${count("failed")} failed, ${count("not checked")} not checked\n`;

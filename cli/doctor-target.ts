@@ -54,7 +54,7 @@ export async function withImage<T>(reference: string, use: (image: OpenImage) =>
         const file = path.join(folder, "image.tar");
         const { crane } = await ensureTools(["crane"], { log: logToStderr });
         const platform = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
-        const { failure, stderr } = await run(crane.path, ["pull", "--platform", platform, reference, file], {
+        const { failure, stderr } = await run(crane.path, ["pull", "--platform", platform, "--", reference, file], {
             variables: process.env,
             timeLimit: 600_000,
         });

@@ -19,9 +19,12 @@ export async function logsCommand(name: string, options: LogsOptions): Promise<v
     const { cluster, namespace, release, env } = await deployedStack(checkoutRoot, stack);
     const { kubectl } = await ensureTools(["kubectl"], { log: logToStderr });
     const args = ["--context", cluster, "--namespace", namespace, ...logsArguments(release, options)];
-    const code = await foreground(kubectl.path, args, { env, cwd: checkoutRoot });
-    // Ctrl-C is how one leaves it.
-    if (code !== 0 && code !== 130) throw new ExitCode(code, `kubectl logs ended with exit code ${code}`);
+    // Ctrl-C is how one leaves it, and kubectl calls that a failure.
+    let left = false as boolean;
+    const leave = (): void => void (left = true);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, leave);
+    const code = await foreground(kubectl.path, args, { env, cwd: checkoutRoot, harmless: true });
+    if (code !== 0 && !left) throw new ExitCode(code, `kubectl logs ended with exit code ${code}`);
 }
 
 /** Arguments of kubectl, which follows five pods unless it is told more. */

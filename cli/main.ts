@@ -1,12 +1,16 @@
 import { Command, CommanderError, Option } from "commander";
 import { visibleLines } from "../components/config/visible";
+import { adoptCommand } from "./adopt";
 import { branchCommand, branchesCommand } from "./branch";
 import { chartGenerateCommand, chartPackageCommand } from "./chart";
 import { checkCommand } from "./check";
 import { STEPS } from "./check-steps";
 import { clusterDownCommand, clusterStatusCommand } from "./cluster";
+import { componentGenerateCommand, componentPackageCommand } from "./component";
+import { dashboardCommand } from "./dashboard";
 import { diffCommand } from "./diff";
 import { driftCommand } from "./drift";
+import { docsGenerateCommand } from "./docs";
 import { ExitCode } from "./exit-code";
 import { doctorCommand } from "./doctor";
 import { environmentCommand } from "./environment";
@@ -19,7 +23,8 @@ import { holdCommand } from "./hold";
 import { renderCommand } from "./render";
 import { rollbackCommand } from "./rollback";
 import { rotateKeyCommand } from "./rotate-key";
-import { installReceive, receiveCommand } from "./receive";
+import { installReceive, receiveAgain, receiveCommand } from "./receive";
+import { reviewDownCommand, reviewListCommand, reviewSweepCommand, reviewUpCommand } from "./review";
 import { setImageCommand } from "./set-image";
 import { toolsCommand } from "./tools";
 import { logsCommand } from "./logs";
@@ -27,12 +32,13 @@ import { openCommand } from "./open";
 import { recoverCommand } from "./recover";
 import { statusCommand } from "./status";
 import { predictCommand, upCommand } from "./up";
+import { upgradeCommand } from "./upgrade";
 
 /** The `ml-api` command: what people do around `pulumi`. Each command parses its words, calls one function and prints. */
 export function program(): Command {
     const command = new Command("ml-api")
         .description("Deploys Python machine-learning APIs, and what belongs to it.")
-        .showHelpAfterError("(ml-api --help lists the commands)");
+        .showHelpAfterError("(npx --no ml-api help lists the commands)");
 
     command
         .command("up")
@@ -124,6 +130,26 @@ export function program(): Command {
         .description("check an image or a running server against the image contract, and propose values")
         .addHelpText("after", DOCTOR_HELP)
         .action(doctorCommand);
+    command
+        .command("adopt")
+        .argument("<name>", "of the Helm release, or of the Deployment")
+        .requiredOption("--namespace <name>", "where it runs")
+        .option("--environment <env>", "dev, staging or production; else what its values say")
+        .option("--context <name>", "kubectl context of its cluster; else the current one")
+        .option("--values <file>", "take these values, instead of those read from what runs")
+        .option("--as <name>", "leave it alone, and make a release of this name beside it, to switch to")
+        .option("--out <file>", "write the values that were read into this file, and end")
+        .option("--plan", "only show what would be done")
+        .option("--yes", "do not ask")
+        .option(
+            "--json",
+            "only the plan, as JSON: {version, stack, …, mode, files, notes, problems, changes, restarts}",
+        )
+        .description(
+            "take over an API that runs already, by Helm or as plain objects: files, Pulumi state, first update",
+        )
+        .addHelpText("after", ADOPT_HELP)
+        .action(adoptCommand);
     command
         .command("render")
         .argument("<env>", "an environment or a stack")
@@ -229,6 +255,21 @@ export function program(): Command {
         .addHelpText("after", CHECK_HELP)
         .action(checkCommand);
     command
+        .command("upgrade")
+        .argument(
+            "<from>",
+            "where the newer version is: a URL, a remote, a folder, or a branch, tag or commit of this clone",
+        )
+        .option("--ref <ref>", "branch or tag there; else its current branch")
+        .option("--base <version>", "the version that this project was made from, where git cannot know it")
+        .option("--plan", "only show what it would mean")
+        .option("--commit", "commit it when nothing is in conflict; else it is left in the work tree")
+        .option("--yes", "do not ask")
+        .option("--json", "only the plan, as JSON: {version, from, base, chart, rooms, conflicts, …, stacks}")
+        .description("bring a fork or a copy of this repository to a newer version: what it means, then git merges")
+        .addHelpText("after", UPGRADE_HELP)
+        .action(upgradeCommand);
+    command
         .command("branch")
         .argument("<ref>", "a branch, or a full ref such as refs/heads/feature/x")
         .option("--base <branch>", "of a pull request into this branch")
@@ -241,10 +282,14 @@ export function program(): Command {
     command
         .command("receive")
         .argument("[repository]", "with it: install the hook into this bare repository")
+        .addOption(new Option("--again <branch>", "of this repository: do once more what its push does"))
+        .addOption(new Option("--approved-by <name>", "with --again: who agrees"))
         .description("the post-receive hook of a repository: deploy what was pushed")
-        .action((repository: string | undefined) =>
-            repository === undefined ? receiveCommand() : installReceive(repository),
-        );
+        .action((repository: string | undefined, { again, approvedBy }: { again?: string; approvedBy?: string }) => {
+            if (repository === undefined) return receiveCommand();
+            if (again === undefined) return installReceive(repository);
+            return receiveAgain(repository, again, approvedBy === undefined ? [] : [`approved-by=${approvedBy}`]);
+        });
     command
         .command("branches")
         .option(
@@ -253,6 +298,24 @@ export function program(): Command {
         )
         .description("check the branch map and what is generated from it")
         .action(branchesCommand);
+    const review = command.command("review").description("a small stack of its own for each pull request");
+    review
+        .command("up")
+        .argument("<number>", "of the pull request")
+        .option("--base <commit>", "only the stacks that change against it; else all of the environment")
+        .description("deploy this commit to the stacks of a pull request, in namespaces of their own, with a quota")
+        .action(reviewUpCommand);
+    review
+        .command("down")
+        .argument("<number>", "of the pull request")
+        .description("remove them, with all that is in their namespaces")
+        .action(reviewDownCommand);
+    review.command("sweep").description("remove those that have had their time").action(reviewSweepCommand);
+    review
+        .command("list")
+        .option("--json", "as JSON: {version, stacks: [{stack, number, lastUpdate?}]}")
+        .description("show which there are")
+        .action(reviewListCommand);
     command
         .command("set-image")
         .argument("<env>", "an environment or a stack")
@@ -292,6 +355,7 @@ export function program(): Command {
         .command("gate")
         .argument("<stack>")
         .requiredOption("--ref <ref>", "the branch that was pushed")
+        .option("--live", "ask the cluster what runs, too, in case the record was lost")
         .option("--out <file>", "write the answer as JSON, for `ml-api record`")
         .description("whether this commit may be deployed: order, proof, block list; ends with 1 if not")
         .action(gateCommand);
@@ -311,7 +375,9 @@ export function program(): Command {
     cluster.command("status").description("which one it is, and how it is").action(clusterStatusCommand);
     cluster
         .command("down")
-        .description("remove it, with the Pulumi state of what was deployed to it")
+        .option("--gone", "a cluster of your own does not exist any more: forget it, with its Pulumi state")
+        .option("--yes", "do not ask")
+        .description("remove it, with the Pulumi state of what was deployed to it; of your own one only the stack dev")
         .action(clusterDownCommand);
     const chart = command.command("chart").description("the Helm chart, for others to install");
     chart
@@ -324,6 +390,29 @@ export function program(): Command {
         .option("--check", "only compare, write nothing")
         .description("bring the table of values in chart/README.md, and chart/index.yaml, up to date")
         .action(chartGenerateCommand);
+    command
+        .command("dashboard")
+        .option("--configmap <namespace>", "as a ConfigMap for this namespace, which Grafana's sidecar loads")
+        .description("print the Grafana dashboard as JSON")
+        .action(dashboardCommand);
+    const component = command.command("component").description("the component MlApi, for other Pulumi programs to use");
+    component
+        .command("package")
+        .argument("<folder>", "where to")
+        .description("write the npm package: the component, its types, the chart, and the plugin for other languages")
+        .action(componentPackageCommand);
+    component
+        .command("generate")
+        .option("--check", "only compare, write nothing")
+        .description("bring components/plugin/schema.json up to date")
+        .action(componentGenerateCommand);
+    command
+        .command("docs")
+        .description("the references that are made from code")
+        .command("generate")
+        .option("--check", "only compare, write nothing")
+        .description("bring docs/reference and the table of settings in README.md up to date")
+        .action(docsGenerateCommand);
     command
         .command("tools")
         .description("get the tools that the commands need, and say where each came from")
@@ -339,6 +428,27 @@ A model of scikit-learn is loaded to see what it takes, which runs code that is 
 Example:
   npx --no ml-api new churn --image registry.example.org/team/churn:1.4 --owner team-churn --yes
   npx --no ml-api new churn --model churn.joblib --sample '{"age": 41, "visits": 7}' --yes`;
+
+const ADOPT_HELP = `
+It shows everything first: the values that it read, what it could not carry over, what the first update changes in the cluster, and whether
+a pod restarts by that. It deploys only when nothing changes; else the update is left to you. Exit code: 1 when something stands against it.
+
+JSON: mode is release, objects or beside; problems: [{where, what, fix?}]; changes: [{name, action, fields: [{path, before?, after?}],
+  restartsPods}].
+
+Example:
+  npx --no ml-api adopt churn --namespace models --plan`;
+
+const UPGRADE_HELP = `
+It shows which of your files both have edited, which are in conflict, keys of values that came and went, defaults that change for a stack,
+and what the first preview of each stack will change and restart. Exit code: 1 when git leaves conflicts.
+
+JSON: {version, from, base, chart: {base, ours, theirs}, commits, rooms: [{room, files}], merged: [file], conflicts: [file],
+  generated: [file], edited: [file], keys: {added, removed}, config: {added, removed}, defaults: [{key, before?, after?, stacks}],
+  problems: [{where, what, fix?}], stacks: [{stack, changes, restarts, problem?}], packages}.
+
+Example:
+  npx --no ml-api upgrade https://github.com/your-team/ml-api.git --ref v1.2.0 --plan`;
 
 const DOCTOR_HELP = `
 An image is started here, on Linux as root: as user 10001, on a read-only root, without a network. A server behind a URL is only

@@ -49,7 +49,7 @@ const NO_SAMPLE = `# The body of one prediction that must work; every deploy and
 `;
 
 /** As Helm reads it: words such as no and on, and digits with a leading zero, are quoted. */
-function toYaml(value: object): string {
+export function toYaml(value: object): string {
     const text = stringify(value, { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false });
     // A tag of digits only would be a number; one that is quoted always needs no second look.
     return text.replace(/^( {2}tag: )([^"\n]+)$/m, '$1"$2"');

@@ -30,7 +30,7 @@ export interface Oracles {
     readonly model: (file: string, kind: ModelKind, sample: object | undefined) => Promise<ModelAnswer>;
 }
 
-const POLICY = "policy/settings.yaml";
+export const POLICY = "policy/settings.yaml";
 const MEMORY = "256Mi";
 
 /** Decides everything about a new API and writes nothing. @returns the plan, or what is against it */
@@ -206,7 +206,7 @@ function nextOf(name: string, environments: readonly string[]): NewPlan["next"] 
 }
 
 /** `policy/settings.yaml` with the registry of an image; undefined when it allows it already, or when there is none. */
-function allowRegistry(root: string, repository: string): { text: string; prefix: string } | undefined {
+export function allowRegistry(root: string, repository: string): { text: string; prefix: string } | undefined {
     const file = path.join(root, POLICY);
     if (!fs.existsSync(file)) return undefined;
     const source = fs.readFileSync(file, "utf8");

@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
+import { visibleLines } from "../components/config/visible";
 
 /** A command that ended with an exit code other than 0, or by a signal. What it printed stands in the message. */
 export class CommandError extends Error {
@@ -16,15 +18,21 @@ export class CommandError extends Error {
  * Runs a command in the foreground: it shares our terminal, and decides itself how to end when somebody presses Ctrl-C.
  * A SIGTERM to us becomes a SIGINT to it, which Pulumi and Helm answer by undoing what they began.
  *
- * @param options `interrupt`: when it is aborted, the command gets a SIGINT, too
+ * @param options `interrupt`: when it is aborted, the command gets a SIGINT, too; `harmless`: what it prints is text of others, of which a
+ * terminal is to obey nothing
  * @returns its exit code; 130 when a signal ended it
  */
 export async function foreground(
     file: string,
     args: readonly string[],
-    { interrupt: told, ...options }: { env: NodeJS.ProcessEnv; cwd: string; interrupt?: AbortSignal },
+    {
+        interrupt: told,
+        harmless = false,
+        ...options
+    }: { env: NodeJS.ProcessEnv; cwd: string; interrupt?: AbortSignal; harmless?: boolean },
 ): Promise<number> {
-    const child = spawn(file, args, { ...options, stdio: "inherit" });
+    const child = spawn(file, args, { ...options, stdio: ["inherit", harmless ? "pipe" : "inherit", "inherit"] });
+    const shown = child.stdout === null ? undefined : passHarmless(child.stdout, process.stdout);
     const wait = (): void => undefined;
     const interrupt = (): void => {
         child.kill("SIGINT");
@@ -36,7 +44,9 @@ export async function foreground(
         return await new Promise<number>((resolve, reject) => {
             child.on("error", reject);
             child.on("exit", (code) => {
-                resolve(code ?? 130);
+                void (shown ?? Promise.resolve()).then(() => {
+                    resolve(code ?? 130);
+                }, reject);
             });
         });
     } finally {
@@ -44,6 +54,11 @@ export async function foreground(
         process.off("SIGTERM", interrupt);
         told?.removeEventListener("abort", interrupt);
     }
+}
+
+/** Passes text on as it comes, with every character that a terminal would obey written as its code. */
+export async function passHarmless(from: Readable, to: Writable): Promise<void> {
+    for await (const text of from.setEncoding("utf8")) to.write(visibleLines(String(text).replaceAll("\r\n", "\n")));
 }
 
 /**

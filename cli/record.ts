@@ -7,21 +7,26 @@ import { endRecordedHold } from "../branching/holds";
 import { loadBranchMap, stacksByEnvironment } from "../branching/map";
 import { appendRecord, type DeployRecord, RECORD_BRANCH, recordRef, sourceHash } from "../branching/record";
 import { branchOf, resolve } from "../branching/resolve";
+import { visibleLines } from "../components/config/visible";
 import { actorOf } from "../components/guarded-release/record/origin";
 import { checkoutRoot } from "../local/paths";
+import { approverOf } from "./approver";
 import { ExitCode } from "./exit-code";
+import { liveCommit } from "./live-commit";
 import { capture } from "./process";
 import { checkStack } from "./stacks";
 import { verification } from "./verification";
 
 export interface GateOptions {
     readonly ref: string;
+    /** Ask the cluster, too, so that a record that was lost lets nothing go back. */
+    readonly live?: boolean;
     /** Where to put the answer, for {@link recordCommand}. */
     readonly out?: string;
 }
 
 /** Whether the commit of this checkout may be deployed, as the hook of `ml-api receive` decides it. */
-export async function gateCommand(stack: string, { ref, out }: GateOptions): Promise<void> {
+export async function gateCommand(stack: string, { ref, live, out }: GateOptions): Promise<void> {
     checkStack(stack);
     const git = new Git(checkoutRoot);
     const commit = await headOf(git);
@@ -31,10 +36,13 @@ export async function gateCommand(stack: string, { ref, out }: GateOptions): Pro
     const branch = branchOf(ref) ?? "";
     const answer: Gate =
         decision.action === "deploy" && decision.stacks.includes(stack)
-            ? await gate({ git, map, decision, commit, branch, stack, recordRef: await recordRef(git) })
+            ? await gate({
+                  ...{ git, map, decision, commit, branch, stack, recordRef: await recordRef(git) },
+                  ...(live === true ? { live: () => liveCommit(checkoutRoot, stack) } : {}),
+              })
             : { verdict: "nothing", why: `a push to it does not deploy ${stack}: ${decision.reason}` };
     if (out !== undefined) fs.writeFileSync(out, `${JSON.stringify(answer)}\n`);
-    process.stdout.write(`${answer.verdict}: ${answer.why}\n`);
+    process.stdout.write(`${answer.verdict}: ${visibleLines(answer.why)}\n`);
     if (answer.verdict === "refused") throw new ExitCode(1, `${stack} is not deployed`);
 }
 
@@ -81,12 +89,14 @@ export async function recordCommand(stack: string | undefined, options: RecordOp
         outcome === "deployed"
             ? await verification(checkoutRoot, stack)
             : { verified: false, why: "the deploy failed" };
+    const approvedBy = await approverOf(environment);
     const record: DeployRecord = {
         at: new Date().toISOString(),
         ...{ stack, commit, branch },
         source: await sourceHash(git, commit, stack),
         image: outputs["image"] ?? "",
         actor: actorOf(process.env),
+        ...(approvedBy === undefined ? {} : { approvedBy }),
         ...{ outcome, verified, artifacts },
         ...(answered?.verdict === "deploy" && answered.emergency !== undefined
             ? { emergency: answered.emergency }
@@ -95,7 +105,7 @@ export async function recordCommand(stack: string | undefined, options: RecordOp
     const text = `${JSON.stringify({ environment, record })}\n`;
     if (options.out === undefined) process.stdout.write(text);
     else fs.writeFileSync(options.out, text);
-    process.stderr.write(`${stack}: ${outcome}, ${verified ? "verified" : "not verified"}: ${why}\n`);
+    process.stderr.write(`${stack}: ${outcome}, ${verified ? "verified" : "not verified"}: ${visibleLines(why)}\n`);
 }
 
 /** Adds a record to the branch; where somebody else was faster, on top of theirs. */

@@ -96,8 +96,12 @@ export async function deployedStack(root: string, stack: string): Promise<Deploy
 }
 
 export function unasked(stack: string, why: string): Error {
-    const fix = why === "there is no kubeconfig" ? " → make up, or point KUBECONFIG at a cluster" : "";
-    return new Error(`the cluster cannot be asked about ${stack}: ${why}${fix}`);
+    return new Error(`the cluster cannot be asked about ${stack}: ${withFix(why)}`);
+}
+
+/** Why a cluster says nothing, with what a newcomer has to do. */
+export function withFix(why: string): string {
+    return why === "there is no kubeconfig" ? `${why} → make up, or point KUBECONFIG at a cluster` : why;
 }
 
 async function liveRelease(

@@ -64,7 +64,7 @@ export async function renderStack(root: string, stack: string, helm: string): Pr
     }).catch((error: unknown) => {
         if (!(error instanceof CommandError)) throw error;
         const { subject, problems } = explain(error.stderr.replace(/^(?:WARNING|coalesce)[^\n]*\n/gm, ""), {
-            chart: CHART,
+            chart: `./${CHART}`,
             origin: { file: settings.valuesFile, places: settings.places },
             root,
         });

@@ -9,6 +9,7 @@ import { blockedRefusals, refusalText } from "../branching/promotion";
 import { appendRecord, type DeployRecord, readRecords, recordRef, sourceHash } from "../branching/record";
 import type { ApiAccess } from "../components/config/kubeconfig";
 import { readProject } from "../components/config/project-file";
+import { visibleLines } from "../components/config/visible";
 import { changesBetween } from "../components/guarded-release/changes/changes";
 import { endHold, type Hold, placeHold } from "../components/guarded-release/hold/hold";
 import { NoAnswer, openRecords, type OpenedRecords } from "../components/guarded-release/live/live";
@@ -218,5 +219,5 @@ async function inThisClone(git: Git, commit: string, what: string): Promise<void
 }
 
 function say(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${visibleLines(text)}\n`);
 }

@@ -5,6 +5,7 @@ import { InputError } from "../components/config/problem";
 import { readProject } from "../components/config/project-file";
 import { readStackFile, stackFileName } from "../components/config/stack-file";
 import { isValues, type Values } from "../components/config/values";
+import { visibleLines } from "../components/config/visible";
 import { type ApiAccess, wantedContext } from "../components/config/kubeconfig";
 import { request } from "../components/guarded-release/live/api";
 import { openRecords } from "../components/guarded-release/live/live";
@@ -176,7 +177,19 @@ async function check(
             say(`${what} is ${accepted ? "accepted" : "refused"} (${status})`);
         }
     };
-    await forwarded({ release, env, cwd: checkoutRoot }, leading, ask, { program: kubectl.path });
+    try {
+        await forwarded({ release, env, cwd: checkoutRoot }, leading, ask, { program: kubectl.path });
+    } catch (error) {
+        if (!(error instanceof Error) || !mayNotForward(error.message)) throw error;
+        say(
+            "the keys are not checked: these credentials may not forward a port to a pod → npx --no ml-api rbac <env> --open prints that right",
+        );
+    }
+}
+
+/** Whoever deploys need not be somebody who may reach the pods. */
+export function mayNotForward(message: string): boolean {
+    return /cannot (?:get|list|create) resource "pods(?:\/portforward)?"/.test(message);
 }
 
 /**
@@ -226,5 +239,5 @@ async function deploy(stack: string, yes: boolean): Promise<void> {
 }
 
 function say(text: string): void {
-    process.stdout.write(`${text}\n`);
+    process.stdout.write(`${visibleLines(text)}\n`);
 }

@@ -2,7 +2,7 @@ import { holdText } from "../components/guarded-release/hold/hold";
 import { holderText, type Lease } from "../components/guarded-release/recover/lease";
 import { visible } from "./diff-lines";
 import type { Paint } from "./diff-terminal";
-import type { StackStatus } from "./release-status";
+import { type StackStatus, withFix } from "./release-status";
 import { lockText } from "./stack-lock";
 
 /** One screen about one stack. */
@@ -15,33 +15,54 @@ export function statusText(status: StackStatus, now: Date, color: Paint): string
         ...liveLines(status, now, color),
         ...locks.map((lock): [string, string] => ["state lock", `${lockText(lock)} → ${lockFix(stack, lock.holder)}`]),
     ];
-    return lines.map(([name, text]) => `${name.padEnd(12)} ${text.replaceAll("\n", `\n${" ".repeat(13)}`)}\n`).join("");
+    return lines
+        .map(([name, text]) => `${color("dim", name.padEnd(12))} ${text.replaceAll("\n", `\n${" ".repeat(13)}`)}\n`)
+        .join("");
 }
+
+/** A cell of the table: its text, and how it is shown where there are colours. */
+type Cell = readonly [text: string, tone?: Parameters<Paint>[0]];
 
 /** All stacks, a line each, and below it what needs somebody. */
 export function statusTable(all: readonly StackStatus[], now: Date, color: Paint): string {
-    const rows = all.map((status) => {
-        const { live } = status;
-        const pods = live === undefined ? "-" : `${live.pods.ready}/${live.pods.total}`;
-        const notes = [
-            ...(status.locks.length > 0 ? ["locked"] : []),
-            ...(live?.lease === undefined ? [] : [isFresh(live.lease, now) ? "at work" : "left by a dead run"]),
-            ...(live?.hold === undefined ? [] : ["held"]),
-        ];
-        const said = [status.state, String(live?.revision ?? "-"), pods, visible(imageText(live?.image ?? "-"))];
-        return [status.stack, ...said, live === undefined ? "-" : ageText(live.since, now), notes.join(", ")];
+    const head = ["STACK", "STATE", "REVISION", "PODS", "IMAGE", "AGE", ""].map((name): Cell => [name, "dim"]);
+    const table = [head, ...all.map((status) => tableRow(status, now))];
+    const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]?.[0].length ?? 0)));
+    const lines = table.map((row) => {
+        const last = row.findLastIndex(([text]) => text !== "");
+        const cells = row.slice(0, last + 1).map(([text, tone], column) => {
+            const shown = tone === undefined ? text : color(tone, text);
+            return column === last ? shown : shown + " ".repeat((widths[column] ?? 0) - text.length);
+        });
+        return cells.join("  ");
     });
-    const table = [["STACK", "STATE", "REVISION", "PODS", "IMAGE", "AGE", ""], ...rows];
-    const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-    const lines = table.map((row) =>
-        row
-            .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-            .join("  ")
-            .trimEnd(),
-    );
     const silent = all.filter(({ why }) => why !== undefined);
-    const reasons = silent.map(({ stack, why = "" }) => color("yellow", `${stack}: ${visible(why)}`));
+    const reasons = silent.map(({ stack, why = "" }) => color("yellow", `${stack}: ${visible(withFix(why))}`));
     return `${[...lines, ...reasons].join("\n")}\n`;
+}
+
+function tableRow({ stack, state, live, locks }: StackStatus, now: Date): readonly Cell[] {
+    const notes = [
+        ...(locks.length > 0 ? ["locked"] : []),
+        ...(live?.lease === undefined ? [] : [isFresh(live.lease, now) ? "at work" : "left by a dead run"]),
+        ...(live?.hold === undefined ? [] : ["held"]),
+    ];
+    const tone = state === "deployed" ? "green" : state === "absent" ? "dim" : state === "unknown" ? "yellow" : "red";
+    const first: readonly Cell[] = [
+        [stack, "bold"],
+        [state, tone],
+    ];
+    const last: Cell = [notes.join(", "), "yellow"];
+    if (live === undefined) return [...first, ...Array<Cell>(4).fill(["-", "dim"]), last];
+    const { ready, total } = live.pods;
+    return [
+        ...first,
+        [String(live.revision)],
+        [`${ready}/${total}`, ready < total ? "yellow" : "green"],
+        [visible(imageText(live.image))],
+        [ageText(live.since, now)],
+        last,
+    ];
 }
 
 export function statusJson(all: readonly StackStatus[]): string {
@@ -70,7 +91,7 @@ export function statusExitCode(all: readonly StackStatus[]): number {
 
 function stateText({ state, why, live, stack }: StackStatus, color: Paint): string {
     if (state === "absent") return `not deployed → npx --no ml-api up ${stack}`;
-    if (state === "unknown") return color("yellow", `not known: ${visible(why ?? "")}`);
+    if (state === "unknown") return color("yellow", `not known: ${visible(withFix(why ?? ""))}`);
     const words = `${state}, revision ${live?.revision ?? "?"}`;
     if (state === "deployed") return color("green", words);
     return color(

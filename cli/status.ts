@@ -1,5 +1,6 @@
 import { InputError } from "../components/config/problem";
 import { checkoutRoot } from "../local/paths";
+import { byEnvironment } from "./diff-report";
 import { paint } from "./diff-terminal";
 import { type StackStatus, statusOf } from "./release-status";
 import { findStack, stackNames } from "./stacks";
@@ -8,7 +9,7 @@ import { statusExitCode, statusJson, statusTable, statusText } from "./status-te
 /** Shows how a stack is, or all of them. */
 export async function statusCommand(name: string | undefined, { json = false }: { json?: boolean }): Promise<void> {
     const stacks = name === undefined ? stackNames() : [findStack(checkoutRoot, name)];
-    const all = await Promise.all(
+    const found = await Promise.all(
         stacks.map((stack) =>
             statusOf(checkoutRoot, stack).catch((error: unknown): StackStatus => {
                 // A stack file with a mistake hides no other stack.
@@ -18,6 +19,7 @@ export async function statusCommand(name: string | undefined, { json = false }: 
             }),
         ),
     );
+    const all = byEnvironment(found);
     const now = new Date();
     const [one] = all;
     if (json) process.stdout.write(statusJson(all));

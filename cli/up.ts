@@ -1,3 +1,4 @@
+import { visibleLines } from "../components/config/visible";
 import { clusterUp } from "../local/clusters/choose";
 import { clusterContext, type ClusterInfo } from "../local/clusters/cluster";
 import { environment, withEnvironment } from "../local/environment";
@@ -73,7 +74,7 @@ async function report(stack: string, cluster: ClusterInfo, env: NodeJS.ProcessEn
         env,
         cwd: checkoutRoot,
     });
-    process.stdout.write(`POST ${url}/predict ${sample}\n${status} in ${milliseconds} ms: ${body}\n`);
+    process.stdout.write(visibleLines(`POST ${url}/predict ${sample}\n${status} in ${milliseconds} ms: ${body}\n`));
     if (status !== 200)
         throw new Error(`the API answered ${status} instead of a prediction → ${outputs["logs"] ?? ""}`);
 }

@@ -2,6 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { parse } from "yaml";
 import { checkoutRoot } from "../local/paths";
+import { madeBy, withMadePart } from "./made-part";
 import { packageChart } from "./package";
 import { type Schema, valueReference } from "./value-reference";
 
@@ -33,19 +34,12 @@ async function index(helm: string): Promise<GeneratedFile> {
     return { path: join(chartFolder, "index.yaml"), wanted: (await packageChart(helm, chartFolder)).index };
 }
 
-const begin = "<!-- Made by `ml-api chart generate` from values.schema.json and values.yaml. -->";
-const end = "<!-- End of what is made. -->";
+const MADE = madeBy("ml-api chart generate", "values.schema.json and values.yaml");
 
 async function readme(): Promise<GeneratedFile> {
     const path = join(chartFolder, "README.md");
     const text = await readFile(path, "utf8");
-    const [before, rest] = text.split(begin);
-    const after = rest?.split(end)[1];
-    if (before === undefined || after === undefined) {
-        throw new Error(`${relative(checkoutRoot, path)} has no place for the table of values: "${begin}" … "${end}"`);
-    }
     const schema = JSON.parse(await readFile(join(chartFolder, "values.schema.json"), "utf8")) as Schema;
     const table = valueReference(schema, parse(await readFile(join(chartFolder, "values.yaml"), "utf8")));
-    // Columns that are padded to their widest cell would make the file three times as long.
-    return { path, wanted: `${before}${begin}\n\n<!-- prettier-ignore -->\n${table}\n\n${end}${after}` };
+    return { path, wanted: withMadePart(text, relative(checkoutRoot, path), MADE, table) };
 }

@@ -4,6 +4,7 @@
  */
 
 import { isRecord } from "../local/files";
+import { cell, table } from "./table";
 
 /** As much of JSON Schema as the chart's schema uses. */
 export interface Schema {
@@ -34,12 +35,10 @@ export function valueReference(schema: Schema, defaults: unknown): string {
             `chart/values.schema.json says nothing about ${missing.join(", ")} → add a description there, with the unit`,
         );
     }
-    const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-    return [
-        line(["key", "type", "default", "meaning"]),
-        line(["---", "---", "---", "---"]),
-        ...rows.map(({ key, type, preset, meaning }) => line([key, type, preset, meaning])),
-    ].join("\n");
+    return table(
+        ["key", "type", "default", "meaning"],
+        rows.map(({ key, type, preset, meaning }) => [key, type, preset, meaning]),
+    );
 }
 
 function rowsOf(schema: Schema, preset: unknown, path: readonly string[]): readonly Row[] {
@@ -70,8 +69,4 @@ function typeOf(schema: Schema): string {
     if (types.includes("string")) return "text";
     const limits = [schema.minimum, schema.maximum].filter((limit) => limit !== undefined);
     return limits.length === 2 ? `${types.join(" or ")} ${limits.join("–")}` : types.join(" or ");
-}
-
-function cell(text: string): string {
-    return text.replaceAll("|", "\\|").replaceAll("<", "&lt;").replaceAll("\n", " ");
 }

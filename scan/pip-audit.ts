@@ -1,4 +1,6 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { checkoutImages } from "../local/image/sources";
 import { checkoutRoot } from "../local/paths";
 import { lastLines, run } from "../local/run";
 import type { Looked } from "./scanner";
@@ -15,9 +17,23 @@ interface Report {
 /** All that the sample's image, its training and its tests install. */
 export const pythonRequirements = join(checkoutRoot, "examples", "mf-demo", "requirements-test.txt");
 
-/** Known weaknesses of the sample's Python packages. */
+/** What the images install that are built in a checkout, such as those of APIs that `ml-api new` has made. */
+export function imageRequirements(root: string): readonly string[] {
+    return checkoutImages(root)
+        .map(({ folder }) => join(root, folder, "requirements.txt"))
+        .filter((file) => existsSync(file));
+}
+
+/** Known weaknesses of the Python packages that images built here, and the sample's training and tests, consist of. */
 export async function pipAudit(program: string): Promise<Looked> {
-    const args = ["--requirement", pythonRequirements, "--require-hashes", "--disable-pip", "--format", "json"];
+    const files = [pythonRequirements, ...imageRequirements(checkoutRoot)];
+    const args = [
+        ...files.flatMap((file) => ["--requirement", file]),
+        "--require-hashes",
+        "--disable-pip",
+        "--format",
+        "json",
+    ];
     const result = await run(program, [...args, "--progress-spinner", "off", "--timeout", "20"], {
         variables: process.env,
         timeLimit: 5 * 60_000,

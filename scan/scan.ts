@@ -22,6 +22,8 @@ export interface ScanOptions {
     readonly log: (line: string) => void;
     /** The kubeconfig of an API server, whose schemas are asked for once and kept in the cache. */
     readonly kubeconfig: () => Promise<string>;
+    /** An audit whose service does not answer has failed. */
+    readonly requireAudits?: boolean;
 }
 
 export interface ScanOutcome {
@@ -32,7 +34,7 @@ export interface ScanOutcome {
 }
 
 /** Runs every scanner over every render of the chart and over the pinned packages; prints a line for each. */
-export async function scan({ log, kubeconfig }: ScanOptions): Promise<ScanOutcome> {
+export async function scan({ log, kubeconfig, requireAudits = false }: ScanOptions): Promise<ScanOutcome> {
     const tools = await ensureTools(["helm", "kubectl", "kubeconform", "kube-score", "actionlint"], { log });
     const pythonProgram = async (name: string): Promise<string> => {
         const python = await pythonEnvironment(join(checkoutRoot, "scan", "python", `${name}.txt`), { log });
@@ -73,7 +75,7 @@ export async function scan({ log, kubeconfig }: ScanOptions): Promise<ScanOutcom
         );
         log(`${renders.length} renders: the environments and chart/ci`);
         // All at once, told in order: some wait for a service, others for a processor.
-        const running = scanners.map((scanner) => verdictOf(scanner, exceptions));
+        const running = scanners.map((scanner) => verdictOf(scanner, exceptions, requireAudits));
         const verdicts: Verdict[] = [];
         for (const one of running) {
             const { verdict, lines } = await one;
@@ -90,9 +92,10 @@ export async function scan({ log, kubeconfig }: ScanOptions): Promise<ScanOutcom
 type Verdict = keyof ScanOutcome;
 
 /** What one scanner's findings come to, and the lines that say so. Never rejects. */
-async function verdictOf(
+export async function verdictOf(
     { name, look }: Scanner,
     exceptions: readonly Exception[],
+    requireAudits = false,
 ): Promise<{ readonly verdict: Verdict; readonly lines: readonly string[] }> {
     const began = performance.now();
     const line = (sign: string, text: string): string =>
@@ -102,8 +105,8 @@ async function verdictOf(
         const { kept, open, stale } = sortFindings(name, findings, exceptions);
         // Of what could not be asked about, nobody knows whether an exception is still needed.
         const needless = notAudited === undefined ? stale : [];
-        const verdict =
-            open.length + needless.length > 0 ? "failed" : notAudited === undefined ? "passed" : "notAudited";
+        const unasked = notAudited === undefined ? "passed" : requireAudits ? "failed" : "notAudited";
+        const verdict = open.length + needless.length > 0 ? "failed" : unasked;
         const counts = `${at}, ${open.length} findings, ${kept.length} excepted, ${needless.length} stale exceptions`;
         const lines = [
             line({ passed: "✓", failed: "✗", notAudited: "–" }[verdict], counts),

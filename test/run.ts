@@ -3,8 +3,8 @@
  * simulated cluster, the plugins, a Python environment for the sample API) is set up here, once, in a state folder of its own, so
  * that no test meets the cluster of `make up`.
  *
- * The last suite waits for pods and deploys most of the time; with others it runs beside them, and is shown after them.
- * SPEC=FILE narrows a suite to one file. ML_API_TEST_ALL=1 (`make test-all`) adds the files that would make a run too long.
+ * The last two suites wait for pods and deploys most of the time; with others they run beside them, and are shown after them.
+ * SPEC=FILE,… narrows a suite to these files. ML_API_TEST_ALL=1 (`make test-all`) adds the files that would make a run too long.
  *
  * node --require ts-node/register/transpile-only test/run.ts [SUITE…]     (all suites without a name)
  */
@@ -40,16 +40,35 @@ const suites: Readonly<Record<string, (surroundings: Surroundings) => Promise<vo
     lint: (here) => check("lint", bin("eslint"), ["."], here),
     layout: (here) => check("layout", bin("prettier"), ["--check", "--log-level", "warn", "."], here),
     unit: (here) => mocha("unit", "test/unit/**/*.test.ts", process.env, here),
+    process: (here) => mocha("process", "test/process/**/*.test.ts", process.env, here),
+    fuzz: (here) => mocha("fuzz", "test/fuzz/**/*.test.ts", process.env, here),
+    docs: (here) => mocha("docs", "test/docs/**/*.test.ts", process.env, here),
     sample: samplePython,
     scan: scanners,
     chart: async (here) => mocha("chart", "test/chart/**/*.test.ts", await here.cluster(), here),
     contract: async (here) => mocha("contract", "test/contract/**/*.test.ts", await here.cluster(), here),
-    cluster: async (here) => mocha("cluster", "test/cluster/**/*.test.ts", await here.cluster(), here),
+    cluster: async (here) => mocha("cluster", "test/cluster/**/*.test.ts", await here.cluster(), here, ON_NODE),
+    node: async (here) => mocha("node", ON_NODE, await here.cluster(), here),
 };
-const BESIDE = "cluster";
+const BESIDE = ["cluster", "node"];
+const specs = (names: readonly string[]): string[] => names.map((name) => `test/cluster/${name}.test.ts`);
+/** Those with real pods. */
+const ON_NODE = specs([
+    "node",
+    "predict",
+    "model",
+    "rollouts",
+    "drills-node",
+    "verify",
+    "lifecycle",
+    "new",
+    "promote-node",
+    "rotate-key-node",
+]);
 /** Each takes minutes and tests one room through and through; `make test` runs it in substance with its neighbours. */
-const ONLY_IN_ALL = [
+const ONLY_IN_ALL = specs([
     "push",
+    "push-refused",
     "edits",
     "live",
     "lifecycle",
@@ -57,16 +76,27 @@ const ONLY_IN_ALL = [
     "interference",
     "status",
     "drills",
-    "drills-node",
     "drift",
     "rollback",
     "i-want-to",
+    "workflows",
+    "review",
+    "promote-node",
+    "pages",
     "rbac",
     "rotate-key",
+    "rotate-key-node",
+    "secrecy-failures",
     "new",
-    "rollouts",
     "verify",
-].map((name) => `test/cluster/${name}.test.ts`);
+    "adopt",
+    "up-again",
+    "current",
+    "npm-package",
+    "prometheus",
+    "chart-repository",
+    "pictures",
+]);
 
 async function main(): Promise<void> {
     const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
@@ -78,15 +108,16 @@ async function main(): Promise<void> {
         heading("set-up", print);
     });
     try {
-        const others = names.filter((name) => name !== BESIDE || names.length === 1);
-        const kept: string[] = [];
-        const beside =
-            others.length < names.length
-                ? runSuite(BESIDE, { cluster: lent.get, print: (text) => void kept.push(text) })
-                : undefined;
+        const others = names.filter((name) => !BESIDE.includes(name) || names.length === 1);
+        const beside = names
+            .filter((name) => !others.includes(name))
+            .map(async (name) => {
+                const kept: string[] = [];
+                await runSuite(name, { cluster: lent.get, print: (text) => void kept.push(text) });
+                return kept.join("");
+            });
         for (const name of others) await runSuite(name, { cluster: lent.get, print });
-        await beside;
-        print(kept.join(""));
+        for (const text of await Promise.all(beside)) print(text);
     } finally {
         await lent.giveBack();
     }
@@ -106,8 +137,15 @@ async function check(suite: string, file: string, args: readonly string[], here:
     outcomes.push({ suite, passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, pending: 0, seconds });
 }
 
-async function mocha(suite: string, spec: string, env: Environment, here: Surroundings): Promise<void> {
+async function mocha(
+    suite: string,
+    spec: string | readonly string[],
+    env: Environment,
+    here: Surroundings,
+    otherwhere: readonly string[] = [],
+): Promise<void> {
     const report = process.env["ML_API_TEST_REPORT"];
+    const ignored = [...otherwhere, ...(process.env["ML_API_TEST_ALL"] === "1" ? [] : ONLY_IN_ALL)];
     const args = [
         "--config",
         ".mocharc.json",
@@ -117,11 +155,10 @@ async function mocha(suite: string, spec: string, env: Environment, here: Surrou
             : ["--reporter", "json", "--reporter-option", `output=${report}`]),
         "--timeout",
         suite === "unit" ? "10000" : "300000",
-        "--spec",
-        process.env["SPEC"] ?? spec,
-        ...(process.env["ML_API_TEST_ALL"] === "1" || process.env["SPEC"] !== undefined
-            ? []
-            : ONLY_IN_ALL.flatMap((file) => ["--ignore", file])),
+        // Only these: they share nothing, while others share a cluster, and the processors with what they start.
+        ...(suite === "unit" ? ["--parallel", "--jobs", String(os.availableParallelism())] : []),
+        ...[process.env["SPEC"]?.split(",") ?? spec].flat().flatMap((file) => ["--spec", file]),
+        ...(process.env["SPEC"] === undefined ? ignored.flatMap((file) => ["--ignore", file]) : []),
     ];
     const { code, seconds, output } = await run(suite, bin("mocha"), args, env, here);
     const count = (word: string) => Number(new RegExp(`^\\s+(\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
@@ -168,6 +205,7 @@ async function scanners({ cluster, print }: Surroundings): Promise<void> {
             print(`${line}\n`);
         },
         kubeconfig: async () => (await cluster())["ML_API_TEST_KUBECONFIG"] ?? "",
+        requireAudits: process.env["ML_API_REQUIRE_AUDITS"] === "1",
     });
     outcomes.push({ suite: "scan", passed, failed, pending: notAudited, seconds: (performance.now() - began) / 1000 });
 }

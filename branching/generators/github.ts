@@ -1,9 +1,10 @@
 import { type BranchMap, deployerOf, environmentOf, sourcesOf } from "../map";
 import { isLiteral } from "../pattern";
+import { RECORD_BRANCH } from "../record";
 import { rulesetFilter, spellings } from "./refs";
 
 /** The checks that a pull request must pass: the jobs of `.github/workflows/pull-request.yaml`. */
-const REQUIRED_CHECKS = ["check", "preview"];
+const REQUIRED_CHECKS = ["check", "test", "preview"];
 
 /**
  * `.github/rulesets.json`: what protects the branches, for `POST /repos/{owner}/{repo}/rulesets`. Branches that take pull
@@ -21,6 +22,11 @@ export function rulesets(map: BranchMap): string {
     return json([
         ruleset(map, "production", production, { approvals: 2, lastPush: true }),
         ruleset(map, "shared", others, { approvals: 1, lastPush: false }),
+        // The workflow adds to it; nobody takes anything away.
+        {
+            ...protects("record", [RECORD_BRANCH]),
+            rules: [{ type: "deletion" }, { type: "non_fast_forward" }],
+        },
     ]);
 }
 
@@ -31,18 +37,7 @@ function ruleset(
     { approvals, lastPush }: { approvals: number; lastPush: boolean },
 ): object {
     return {
-        name,
-        target: "branch",
-        enforcement: "active",
-        bypass_actors: [],
-        conditions: {
-            ref_name: {
-                include: branches
-                    .flatMap((branch) => spellings(map, branch))
-                    .map((branch) => `refs/heads/${rulesetFilter(branch)}`),
-                exclude: [],
-            },
-        },
+        ...protects(name, branches.flatMap((branch) => spellings(map, branch)).map(rulesetFilter)),
         rules: [
             { type: "deletion" },
             { type: "non_fast_forward" },
@@ -67,6 +62,17 @@ function ruleset(
                 },
             },
         ],
+    };
+}
+
+function protects(name: string, filters: readonly string[]): object {
+    const include = filters.map((filter) => `refs/heads/${filter}`);
+    return {
+        name,
+        target: "branch",
+        enforcement: "active",
+        bypass_actors: [],
+        conditions: { ref_name: { include, exclude: [] } },
     };
 }
 

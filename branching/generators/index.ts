@@ -5,10 +5,17 @@ import { checkoutImages } from "../../local/image/sources";
 import type { BranchMap } from "../map";
 import { deploymentSettings } from "./deployments";
 import { deployerTable, environments, rulesets } from "./github";
-import { imageWorkflow, pullRequestWorkflow, pushWorkflow } from "./workflows";
+import { imageWorkflow } from "./image";
+import { pullRequestWorkflow } from "./pull-request";
+import { pushWorkflow } from "./push";
+import { reviewWorkflow } from "./review";
+import { scanWorkflow } from "./scan";
 
 /** The part of docs/branching.md that is generated. */
 const TABLE = { file: "docs/branching.md", begin: "<!-- deployers: begin -->", end: "<!-- deployers: end -->" };
+
+/** The text of a file that is not there, and is not to be. */
+const NOT_THERE = "";
 
 /** Everything that follows from the branch map: path from the root → text. */
 export function generated(
@@ -20,7 +27,9 @@ export function generated(
     return new Map([
         [".github/workflows/pull-request.yaml", pullRequestWorkflow(map)],
         [".github/workflows/push.yaml", pushWorkflow(map)],
+        [".github/workflows/scan.yaml", scanWorkflow()],
         ...(images.length === 0 ? [] : [[".github/workflows/image.yaml", imageWorkflow(map, images)] as const]),
+        [".github/workflows/review.yaml", reviewWorkflow(map) ?? NOT_THERE],
         [".github/rulesets.json", rulesets(map)],
         [".github/environments.json", environments(map)],
         ["deployments/settings.json", deploymentSettings(map, stacks)],
@@ -41,6 +50,10 @@ export function stale(root: string, files: ReadonlyMap<string, string>): Problem
 
 export function write(root: string, files: ReadonlyMap<string, string>): void {
     for (const [file, text] of files) {
+        if (text === NOT_THERE) {
+            fs.rmSync(path.join(root, file), { force: true });
+            continue;
+        }
         fs.mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
         fs.writeFileSync(path.join(root, file), text);
     }
@@ -48,7 +61,7 @@ export function write(root: string, files: ReadonlyMap<string, string>): void {
 
 function read(root: string, file: string): string {
     const full = path.join(root, file);
-    return fs.existsSync(full) ? fs.readFileSync(full, "utf8") : "";
+    return fs.existsSync(full) ? fs.readFileSync(full, "utf8") : NOT_THERE;
 }
 
 function between(document: string, text: string): string {

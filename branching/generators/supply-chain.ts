@@ -4,7 +4,7 @@ type Step = Readonly<Record<string, unknown>>;
 
 /** Whose signature counts: that of this repository's own workflow, by the identity that GitHub gives its run. No key is kept. */
 const ISSUER = "https://token.actions.githubusercontent.com";
-const IDENTITY = "^https://github.com/$GITHUB_REPOSITORY/.github/workflows/image.yaml@refs/heads/";
+const IDENTITY = "^https://github[.]com/${GITHUB_REPOSITORY//./[.]}/[.]github/workflows/image[.]yaml@refs/heads/";
 
 /**
  * After the push of an image: says what it consists of (CycloneDX), and signs both by its digest. The job needs the permission

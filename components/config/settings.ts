@@ -2,6 +2,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { blockedProblems, readBlocked } from "./blocked";
 import { type ConfigKey, SECRET_KEYS, undeclaredKey } from "./config-keys";
+import { API_NAME_LENGTH, isClustersNamespace, nameProblem, NAMESPACE_LENGTH } from "./names";
 import { didYouMean } from "./nearest";
 import { InputError, type Problem } from "./problem";
 import { type ConfigText, ENCRYPTED, readStackFile, stackFileName } from "./stack-file";
@@ -115,12 +116,12 @@ export function readSettings(source: Source): Settings {
     for (const key of Object.keys(source.config)) checkKey(key);
 
     const name = text("name") ?? "mf-demo";
-    checkName("name", name, 53 - "-key-00-with-00".length);
+    checkName("name", name, API_NAME_LENGTH);
     const namespace = text("namespace") ?? `${name}-${source.stack}`;
     // A derived name would only repeat what is wrong with the API's name.
-    if (text("namespace") !== undefined || problems.length === 0) checkName("namespace", namespace, 63);
+    if (text("namespace") !== undefined || problems.length === 0) checkName("namespace", namespace, NAMESPACE_LENGTH);
     const createNamespace = flag("createNamespace", true);
-    if (createNamespace && /^(?:default|kube-.*)$/.test(namespace)) {
+    if (createNamespace && isClustersNamespace(namespace)) {
         report(
             "namespace",
             `"${namespace}" belongs to the cluster`,
@@ -187,10 +188,8 @@ export function readSettings(source: Source): Settings {
     }
 
     function checkName(key: ConfigKey, value: string, longest: number): void {
-        if (!/^[a-z](?:[-a-z0-9]*[a-z0-9])?$/.test(value) || value.length > longest) {
-            const rule = `lower-case letters, digits and "-", beginning with a letter, at most ${longest} characters`;
-            report(key, `"${value}" cannot be a Kubernetes name: ${rule}`);
-        }
+        const what = nameProblem(value, longest);
+        if (what !== undefined) report(key, what);
     }
 
     function readAllValues(): Pick<Settings, "environment" | "valuesFile" | "values" | "places" | "overrides"> {

@@ -4,3 +4,4 @@
 require("./load-typescript");
 require("./without-npm");
 require("./debug-messages");
+require("./promise-stacks");

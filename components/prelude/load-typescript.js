@@ -14,7 +14,8 @@ const cache = process.env.ML_API_CACHE || join(process.env.XDG_CACHE_HOME || joi
 const compileCache = join(cache, "node-compile");
 const translations = join(cache, "typescript");
 
-const compilerOptions = { target: "ES2022", module: "CommonJS", esModuleInterop: true, inlineSourceMap: true };
+// As in tsconfig.json: `import()` stays one, so that packages without `require` can be loaded.
+const compilerOptions = { target: "ES2022", module: "Node20", esModuleInterop: true, inlineSourceMap: true };
 const compiler = require("typescript/package.json").version;
 
 function keep(file, text) {

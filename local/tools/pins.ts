@@ -22,6 +22,7 @@ export const toolNames = [
     "crane",
     "actionlint",
     "promtool",
+    "prometheus",
 ] as const;
 export type ToolName = (typeof toolNames)[number];
 
@@ -81,7 +82,7 @@ export const groupMegabytes: Readonly<Record<string, { readonly modules: number;
     "kube-score": { modules: 200, compiled: 700 },
     "helm-3.18": { modules: 450, compiled: 800 },
     crane: { modules: 100, compiled: 300 },
-    promtool: { modules: 1000, compiled: 900 },
+    prometheus: { modules: 1100, compiled: 1100 },
     actionlint: { modules: 50, compiled: 200 },
 };
 
@@ -156,6 +157,33 @@ function helm(version: string, accepts: string, group: string, kubernetesMinor: 
                 "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor": "1",
                 "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": kubernetesMinor,
             },
+        },
+    };
+}
+
+function prometheus(name: "promtool" | "prometheus"): ToolPin {
+    return {
+        version: "3.15.0",
+        accepts: ">=3.0.0 <4.0.0-0",
+        versionArguments: ["--version"],
+        versionPattern: new RegExp(`^${name}, version ${semver}`),
+        download: ({ os, arch }) => {
+            const release = "https://github.com/prometheus/prometheus/releases/download/v3.15.0";
+            const folder = `prometheus-3.15.0.${os}-${arch}`;
+            return {
+                url: `${release}/${folder}.tar.gz`,
+                checksums: `${release}/sha256sums.txt`,
+                member: `${folder}/${name}`,
+            };
+        },
+        build: {
+            group: "prometheus",
+            // Prometheus 3.15.0 is numbered so as a Go module.
+            module: "github.com/prometheus/prometheus@v0.315.0",
+            package: `github.com/prometheus/prometheus/cmd/${name}`,
+            variables: { "github.com/prometheus/common/version.Version": "3.15.0" },
+            // Without the clients of all clouds, which would find what to watch.
+            tags: ["remove_all_sd"],
         },
     };
 }
@@ -316,28 +344,7 @@ export const pins: Readonly<Record<ToolName, ToolPin>> = {
             variables: { "github.com/rhysd/actionlint.version": "v1.7.12" },
         },
     },
-    promtool: {
-        version: "3.15.0",
-        accepts: ">=3.0.0 <4.0.0-0",
-        versionArguments: ["--version"],
-        versionPattern: new RegExp(`^promtool, version ${semver}`),
-        download: ({ os, arch }) => {
-            const release = "https://github.com/prometheus/prometheus/releases/download/v3.15.0";
-            const folder = `prometheus-3.15.0.${os}-${arch}`;
-            return {
-                url: `${release}/${folder}.tar.gz`,
-                checksums: `${release}/sha256sums.txt`,
-                member: `${folder}/promtool`,
-            };
-        },
-        build: {
-            group: "promtool",
-            // Prometheus 3.15.0 is numbered so as a Go module.
-            module: "github.com/prometheus/prometheus@v0.315.0",
-            package: "github.com/prometheus/prometheus/cmd/promtool",
-            variables: { "github.com/prometheus/common/version.Version": "3.15.0" },
-            // Without the clients of all clouds, which would find what to watch.
-            tags: ["remove_all_sd"],
-        },
-    },
+    promtool: prometheus("promtool"),
+    // Without its own pages: those are made by another tool chain, and what is asked here is its API.
+    prometheus: prometheus("prometheus"),
 };

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import * as path from "node:path";
 import { checkoutRoot } from "../../local/paths";
 import { writeYaml } from "../../local/plugins/kubernetes/manifest";
-import { ATTACKS, OBEYED } from "../unit/hostile";
+import { ATTACKS, OBEYED } from "../fuzz/hostile";
 import {
     containerIn,
     deploymentIn,

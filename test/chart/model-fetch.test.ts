@@ -527,7 +527,7 @@ print(*[name for name in names if name.split(".")[0] not in sys.stdlib_module_na
 
         it("is what docs/image-contract.md says how to pack", async () => {
             const page = fs.readFileSync(join(__dirname, "../../docs/image-contract.md"), "utf8");
-            const typed = /^```sh\n([^`]*sha256sum [^`]*)^```/m.exec(page)?.[1];
+            const typed = /^```sh[^\n]*\n([^`]*sha256sum [^`]*)^```/m.exec(page)?.[1];
             const place = join(folder, "typed");
             fs.mkdirSync(join(place, "model"), { recursive: true });
             fs.writeFileSync(join(place, "model", "weights.bin"), model);

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import {
     cpSync,
     mkdirSync,
@@ -11,17 +11,14 @@ import {
     utimesSync,
     writeFileSync,
 } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 import { parse } from "yaml";
 import { generate } from "../../distribution/generated";
 import { digestOf, type Package, packageChart, writeRepository } from "../../distribution/package";
 import { ensureTools } from "../../local/tools";
 import { chartFolder, helmBinary } from "./helm";
+import { helmWithHome, imageRegistry, webServer } from "./repositories";
 
 describe("chart: the package", function () {
     this.timeout(30_000);
@@ -83,9 +80,8 @@ describe("chart: the package", function () {
     it("is found by Helm in any web server's folder that has both", async () => {
         const server = await webServer(folder);
         try {
-            const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/charts`;
             const helm = helmWithHome(join(folder, "home"));
-            await helm("repo", "add", "ours", url);
+            await helm("repo", "add", "ours", server.url);
             expect(JSON.parse(await helm("search", "repo", "ml-api", "--output", "json"))).to.deep.include({
                 name: "ours/ml-api",
                 version: made.name.replace(/^ml-api-|\.tgz$/g, ""),
@@ -114,42 +110,3 @@ describe("chart: the package", function () {
         }
     }).timeout(300_000);
 });
-
-/** Helm with settings and caches of its own; answers what it printed. */
-function helmWithHome(home: string): (...args: string[]) => Promise<string> {
-    const own = { HELM_CACHE_HOME: home, HELM_CONFIG_HOME: home, HELM_DATA_HOME: home, NO_PROXY: "127.0.0.1" };
-    return async (...args) =>
-        (await promisify(execFile)(helmBinary(), args, { env: { ...process.env, ...own } })).stdout;
-}
-
-/** Shows a folder's files under /charts/. */
-async function webServer(folder: string): Promise<Server> {
-    const server = createServer((request, response) => {
-        const name = /^\/charts\/([\w.-]+)$/.exec(request.url ?? "")?.[1];
-        try {
-            response.end(readFileSync(join(folder, name ?? "none")));
-        } catch {
-            response.writeHead(404).end();
-        }
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return server;
-}
-
-/** A registry for images that keeps what it is given in memory. */
-async function imageRegistry(crane: string): Promise<{ process: ChildProcess; address: string }> {
-    const child = spawn(crane, ["registry", "serve", "--address", "127.0.0.1:0"], {
-        stdio: ["ignore", "ignore", "pipe"],
-    });
-    const port = await new Promise<string>((resolve, reject) => {
-        createInterface({ input: child.stderr }).on("line", (line) => {
-            const found = /serving on port (\d+)/.exec(line)?.[1];
-            if (found !== undefined) resolve(found);
-        });
-        child.on("error", reject);
-        child.on("exit", (code) => {
-            reject(new Error(`the registry ended with code ${String(code)}`));
-        });
-    });
-    return { process: child, address: `127.0.0.1:${port}` };
-}

@@ -45,6 +45,15 @@ export class Checkout {
         fs.symlinkSync(path.join(ROOT, "node_modules"), path.join(this.root, "node_modules"));
     }
 
+    /** A copy of everything, for those who run the command as well. */
+    static whole(env: NodeJS.ProcessEnv = process.env): Checkout {
+        const checkout = new Checkout(env);
+        const left = /^(?:node_modules|\.git|Pulumi\..*)$/;
+        for (const entry of fs.readdirSync(ROOT).filter((name) => !left.test(name)))
+            fs.cpSync(path.join(ROOT, entry), checkout.file(entry), { recursive: true });
+        return checkout;
+    }
+
     file(name: string): string {
         return path.join(this.root, name);
     }

@@ -3,11 +3,10 @@ import { execFile, execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { parse } from "yaml";
 import { gate } from "../../branching/gate";
 import { Git } from "../../branching/git";
 import { loadBranchMap, stacksByEnvironment } from "../../branching/map";
-import { appendRecord, readRecords } from "../../branching/record";
+import { appendRecord } from "../../branching/record";
 import { resolve } from "../../branching/resolve";
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -78,9 +77,9 @@ describe("every block of “I want to …”", function () {
         fs.writeFileSync(path.join(bin, name), `#!/usr/bin/env bash\nset -euo pipefail\n${body}\n`, { mode: 0o755 });
     }
 
-    function run(block: string, more: NodeJS.ProcessEnv = {}): Promise<string> {
+    function run(block: string): Promise<string> {
         return new Promise((resolve, reject) => {
-            const options = { cwd: clone, env: { ...env, ...more } };
+            const options = { cwd: clone, env };
             execFile("bash", ["-euo", "pipefail", "-c", block], options, (error, stdout, stderr) => {
                 if (error === null) resolve(stdout + stderr);
                 else reject(new Error(`${block}\nended with ${error.code ?? "a signal"}:\n${stdout}${stderr}`));
@@ -161,47 +160,6 @@ describe("every block of “I want to …”", function () {
             if (wanted.says !== undefined) expect(text).to.match(wanted.says);
         });
     }
-
-    /** The steps of a generated workflow's job that run a command, as its runner would: in order, in one folder. */
-    async function runJob(file: string, job: string, more: NodeJS.ProcessEnv): Promise<string> {
-        const workflow = parse(fs.readFileSync(path.join(ROOT, ".github/workflows", file), "utf8")) as {
-            jobs: Record<string, { steps: { run?: string }[] }>;
-        };
-        const commands = (workflow.jobs[job]?.steps ?? []).flatMap(({ run: one }) => one ?? []);
-        const texts: string[] = [];
-        for (const command of commands) if (command !== "npm ci") texts.push(await run(command, more));
-        return texts.join("");
-    }
-
-    it("the image workflow commits the digest of what it has pushed to the branch that it was built from, once", async () => {
-        git(clone, "switch", "--quiet", "--create", "feature/code", "origin/dev");
-        const digest = `sha256:${"3".repeat(64)}`;
-        fs.writeFileSync(path.join(clone, "image-mf-demo.txt"), `ghcr.io/your-team/mf-demo:abc@${digest}\n`);
-        const more = { GITHUB_REF: "refs/heads/feature/code", TOKEN: "token" };
-        await runJob("image.yaml", "commit", more);
-        const file = "chart/environment/dev/values-dev.yaml";
-        expect(git(origin, "show", `feature/code:${file}`))
-            .to.contain(`tag: "abc"`)
-            .and.to.contain(digest);
-        expect(git(origin, "diff", "--name-only", "dev", "feature/code")).to.equal(file);
-        expect(await runJob("image.yaml", "commit", more)).to.contain("the values file has it already");
-        fs.rmSync(path.join(clone, "image-mf-demo.txt"));
-    });
-
-    it("the push workflow adds what its deploys wrote down to the record of the origin, beside what others added", async () => {
-        const before = await readRecords(new Git(origin, env), "dev");
-        const last = before.findLast(({ outcome }) => outcome === "deployed");
-        fs.writeFileSync(
-            path.join(clone, "record-dev.json"),
-            JSON.stringify({ environment: "dev", record: { ...last, actor: "workflow" } }),
-        );
-        await runJob("push.yaml", "record", { TOKEN: "token" });
-        const after = await readRecords(new Git(origin, env), "dev");
-        expect(after).to.have.lengthOf(before.length + 1);
-        expect(after.at(-1)?.actor).to.equal("workflow");
-        fs.rmSync(path.join(clone, "record-dev.json"));
-        expect(await runJob("push.yaml", "record", { TOKEN: "token" })).to.contain("nothing was deployed");
-    });
 
     it("is known to this test, one by one", () => {
         expect(seen).to.deep.equal(

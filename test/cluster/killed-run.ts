@@ -43,7 +43,7 @@ export class KilledRun {
     }
 }
 
-function family(pid: number): number[] {
+export function family(pid: number): number[] {
     const lines = execFileSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" }).trim().split("\n");
     const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number));
     const members = [pid];

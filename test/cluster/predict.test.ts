@@ -118,6 +118,28 @@ describe("from a clone to a prediction", function () {
         expect(text).to.contain('"predictions"').and.to.contain("without a key: 401");
     });
 
+    it("shows its logs as they come, until it is told to end", async () => {
+        let told = false;
+        const { code, text } = await mlApi(["logs", "dev"], (so, pid) => {
+            if (told || !so.includes("model ready")) return;
+            told = true;
+            process.kill(pid, "SIGTERM");
+        });
+        expect(code, text).to.equal(0);
+        expect(text).to.match(/^\[pod\/mf-demo-\S+\/api\] \{.*"message": ?"model ready"/m);
+    });
+
+    it("opens it on this machine, and says how to ask it there", async () => {
+        let asked: Promise<Ended> | undefined;
+        const { code, text } = await mlApi(["open", "dev"], (so, pid) => {
+            if (asked !== undefined || !so.includes("open until Ctrl-C")) return;
+            const curl = so.slice(so.indexOf("curl "), so.indexOf("\nopen until"));
+            asked = shell(curl).finally(() => process.kill(pid, "SIGTERM"));
+        });
+        expect(code, text).to.equal(0);
+        expect((await asked)?.text).to.contain('"predictions"');
+    });
+
     it("runs staging and production beside it, as typed", async () => {
         for (const stack of ["staging", "production"]) {
             succeeded(await shell(`pulumi up -s ${stack} --yes --skip-preview`));

@@ -94,6 +94,15 @@ describe("a push deploys what its branch stands for", () => {
         expect(await replicas("dev")).to.equal("");
     });
 
+    it("a commit that breaks a policy of its own is told to the pusher", async () => {
+        fs.cpSync(path.join(ROOT, "policy"), checkout.file("policy"), { recursive: true });
+        await commit("password", "dev", /$/, "\nenv:\n  DATABASE_PASSWORD: hunter2hunter2\n");
+        const text = await push("feature/password");
+        expect(text).to.contain("no-secret-value").and.to.contain("env.DATABASE_PASSWORD looks like a secret");
+        expect(text).to.contain("what ran before still runs").and.not.to.contain("hunter2");
+        await git("reset", "--quiet", "--hard", "HEAD^");
+    });
+
     it("dev deploys dev, and says where it is", async () => {
         const text = await push("dev");
         expect(text).to.contain("deploy: a push to dev deploys dev");

@@ -37,7 +37,8 @@ export class Recorder {
                 url,
                 {
                     method: incoming.method ?? "GET",
-                    headers: { ...incoming.headers, host: url.host },
+                    // Told to close, the server hangs up on a request that it refuses without having read all of it.
+                    headers: { ...incoming.headers, host: url.host, connection: "keep-alive" },
                     ca: to.ca,
                     agent: false,
                 },

@@ -65,6 +65,20 @@ describe("rollouts under load, on the local node", function () {
         });
     }
 
+    if (all) {
+        it("go through back again from a version that fails its verification: it alone fails requests", async () => {
+            const counted = await running().counted(await running().changeThatFails({}));
+            told("a failed verification", counted);
+            expect(Object.keys(counted.failed)).to.deep.equal(["status 500"]);
+        });
+
+        it("lose nothing when a candidate is asked first, and fails", async () => {
+            const counted = await running().counted(await running().changeThatFails({ candidate: true }));
+            told("a failed candidate", counted);
+            expect(counted.failed).to.deep.equal({});
+        });
+    }
+
     it("lose something without the pause before a pod's end, or nobody could tell", async () => {
         const counted = await running().counted(await running().changeWithoutPreStop());
         told("without preStop", counted);

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type ApiAccess, openAccess } from "../../components/config/kubeconfig";
 import { request } from "../../components/guarded-release/live/api";
 import { checkoutRoot } from "../../local/paths";
+import type { RunResult } from "../../local/run";
 import { environmentValues, merged, type Values } from "../chart/helm";
 import type { Ended, LoadSettings } from "./load";
 import { eventually, keySecret, type OwnNode } from "./own-node";
@@ -120,7 +121,11 @@ export class Rollouts {
 
     /** One rollout, until no old pod is left. What was asked may still be in the air: `counted` waits for it. */
     async change(kind: RolloutKind): Promise<Change> {
-        if (kind === "scale down") await this.measured(() => this.upgrade({ replicas: 3 }));
+        if (kind === "scale down") {
+            await this.measured(() => this.upgrade({ replicas: 3 }));
+            // The newest pod is the first to go, and is to have long requests by then.
+            await sleep(10_000);
+        }
         if (kind === "rollback") await this.measured(() => this.upgrade({ env: this.another() }));
         return this.measured(() => this.begin(kind));
     }
@@ -141,6 +146,15 @@ export class Rollouts {
         return this.measured(async () => {
             await this.node.kubectl("rollout", "restart", name);
             await this.node.kubectl("rollout", "status", name);
+        });
+    }
+
+    /** A version that is ready and predicts nothing: its verification fails, and Helm takes it back. */
+    async changeThatFails(verify: Values): Promise<Change> {
+        const values = merged(this.values, { env: { BROKEN: "1" }, verify });
+        return this.measured(async () => {
+            const { failure, stdout, stderr } = await this.install(values, "--atomic");
+            if (failure === undefined) throw new Error(`it was accepted: ${stdout}${stderr}`);
         });
     }
 
@@ -189,7 +203,7 @@ export class Rollouts {
                 for (const { metadata } of this.present()) await this.evict(metadata.name);
                 return;
             case "rollback":
-                await this.helm("rollback", release, "--wait", "--timeout", "240s");
+                succeeded(await this.node.helm("rollback", release, "--wait", "--timeout", "240s"));
         }
     }
 
@@ -213,14 +227,13 @@ export class Rollouts {
 
     private async upgrade(change: Values): Promise<void> {
         this.values = merged(this.values, change);
-        const chart = path.join(checkoutRoot, "chart");
-        const file = this.node.valuesFile(this.values);
-        await this.helm("upgrade", release, chart, "--install", "--wait", "--timeout", "240s", "--values", file);
+        succeeded(await this.install(this.values, "--wait"));
     }
 
-    private async helm(...args: readonly string[]): Promise<void> {
-        const { failure, stderr, stdout } = await this.node.helm(...args);
-        if (failure !== undefined) throw new Error(`helm ${args.join(" ")} ${failure}: ${stderr}${stdout}`);
+    private install(values: Values, ...flags: readonly string[]): Promise<RunResult> {
+        const chart = path.join(checkoutRoot, "chart");
+        const more = ["--install", "--timeout", "240s", "--values", this.node.valuesFile(values)];
+        return this.node.helm("upgrade", release, chart, ...flags, ...more);
     }
 
     private async measured(work: () => Promise<void>): Promise<Change> {
@@ -291,4 +304,8 @@ export class Rollouts {
             return Promise.reject(new Error(`the load has no answers: ${first?.failure ?? "nothing has ended"}`));
         });
     }
+}
+
+function succeeded({ failure, stderr, stdout }: RunResult): void {
+    if (failure !== undefined) throw new Error(`helm ${failure}: ${stderr}${stdout}`);
 }

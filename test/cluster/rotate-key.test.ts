@@ -1,21 +1,16 @@
 import { expect } from "chai";
-import * as fs from "node:fs";
-import * as path from "node:path";
 import { Checkout, type Ended, succeeded } from "./checkout";
 
-const ROOT = path.join(__dirname, "..", "..");
 const NAMESPACE = "mf-demo-dev";
 
-/** The two deploys of a rotation. That no request is lost meanwhile is shown where pods serve: test/cluster/rollouts.test.ts. */
+/** The two deploys of a rotation. That no request is lost meanwhile is shown where pods serve: rotate-key-node.test.ts. */
 describe("ml-api rotate-key", function () {
     let checkout: Checkout;
 
     before(async () => {
         if (process.env["ML_API_TEST_KUBECONFIG"] === undefined)
             throw new Error("these tests need a cluster: run `make test`");
-        checkout = new Checkout();
-        for (const entry of fs.readdirSync(ROOT).filter((name) => !/^(?:node_modules|\.git|Pulumi\..*)$/.test(name)))
-            fs.cpSync(path.join(ROOT, entry), checkout.file(entry), { recursive: true });
+        checkout = Checkout.whole();
         succeeded(await checkout.pulumi("stack", "init", "dev"));
     });
     after(async () => {

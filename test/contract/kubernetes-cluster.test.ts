@@ -489,6 +489,27 @@ describe("The Kubernetes provider on a cluster", function () {
         ]);
     });
 
+    it("imports a release into a component that no program has made yet, and changes nothing in the cluster", async () => {
+        const before = await cluster.records(place, "kept");
+        const resources = [
+            { type: "test:index:Around", name: "around", component: true },
+            { type: "kubernetes:helm.sh/v3:Release", name: "taken", id: `${place}/kept`, parent: "around" },
+        ];
+        project.write("import.json", JSON.stringify({ resources }));
+        const options = ["--yes", "--skip-preview", "--generate-code=false", "--protect=false"];
+        const { code, output } = await project.run(["import", "--stack", "dev", "--file", "import.json", ...options], {
+            env,
+        });
+        expect(code, output).to.equal(0);
+        const taken = await project.resource("taken");
+        expect(taken?.urn).to.contain("test:index:Around$kubernetes:helm.sh/v3:Release");
+        expect(taken?.inputs).to.include({ name: "kept", namespace: place });
+        expect(await cluster.records(place, "kept")).to.deep.equal(before);
+        const around = await project.resource("around");
+        for (const urn of [taken?.urn ?? "", around?.urn ?? ""])
+            expect((await project.run(["state", "delete", urn, "--stack", "dev", "--yes"])).code).to.equal(0);
+    });
+
     it("fails clearly and soon when the cluster is out of reach, and forgets nothing", async () => {
         const dead = { env: { KUBECONFIG: `${project.directory}/dead.json` } };
         const before = (await project.exported()).resources.length;

@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import fc from "fast-check";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { commentMarker, reportMarkdown } from "../../cli/diff-markdown";
@@ -9,6 +8,7 @@ import { changesBetween, type ObjectChange, redactedObject } from "../../compone
 import type { RenderedObject } from "../../components/guarded-release/render/render";
 import type { SafetyProblem } from "../../components/guarded-release/safety/safety";
 import { expectGolden } from "../chart/golden";
+import { OURS, outsideCode } from "./outside-code";
 
 const GOLDEN = path.join(__dirname, "golden", "diff");
 const plain = (_: unknown, text: string) => text;
@@ -192,68 +192,7 @@ describe("the report of ml-api diff", () => {
     });
 });
 
-const anyText = fc.oneof(
-    fc.string(),
-    fc.string({ unit: "grapheme" }),
-    fc.stringMatching(/^[`~\n <>/a-z![\]()@#*_|-]{0,60}$/),
-    fc.constantFrom(
-        "```",
-        "````\n</details>",
-        "<!-- x",
-        "\n\n# x\n",
-        "@team",
-        "|x|",
-        "<script>",
-        "[a](http://b)",
-        "~~~",
-    ),
-);
-const anyChange: fc.Arbitrary<ObjectChange> = fc.record({
-    name: anyText,
-    action: fc.constantFrom("create", "update", "delete"),
-    restartsPods: fc.boolean(),
-    fields: fc.array(
-        fc.record({
-            path: fc.array(anyText, { minLength: 1, maxLength: 3 }),
-            before: fc.option(fc.oneof(anyText, fc.jsonValue()), { nil: undefined }),
-            after: fc.oneof(anyText, fc.jsonValue()),
-        }),
-        { maxLength: 4 },
-    ),
-});
-const anyStack: fc.Arbitrary<StackDiff> = fc.record({
-    stack: anyText,
-    environment: anyText,
-    release: anyText,
-    namespace: anyText,
-    against: anyText,
-    state: fc.constantFrom("compared", "new", "gone", "no-base", "failed"),
-    notes: fc.array(anyText, { maxLength: 2 }),
-    problems: fc.array(
-        fc.record({
-            object: anyText,
-            field: anyText,
-            what: anyText,
-            fix: anyText,
-            blocking: fc.boolean(),
-            serverKnows: fc.boolean(),
-        }),
-        { maxLength: 2 },
-    ),
-    objects: fc.array(anyChange, { maxLength: 4 }),
-});
-
 describe("the comment, whatever a chart renders,", () => {
-    it("keeps every text inside code blocks and code spans", () => {
-        fc.assert(
-            fc.property(fc.array(anyStack, { maxLength: 3 }), anyText, (stacks, subject) => {
-                const comment = reportMarkdown({ base: undefined, stacks }, subject);
-                for (const line of outsideCode(comment)) expect(line).to.match(OURS);
-            }),
-            { numRuns: 500 },
-        );
-    });
-
     it("has at most 60 000 characters, and says what was cut and where it stands", () => {
         const big = (count: number, size: number): readonly ObjectChange[] =>
             Array.from({ length: count }, (_, index) => ({
@@ -300,26 +239,3 @@ describe("the comment, whatever a chart renders,", () => {
         expect(commentMarker("diff --> <b>")).to.equal("<!-- ml-api diff - -b- -->");
     });
 });
-
-/** A code span as the comment writes it, in which only entities stand for anything but plain words. */
-const CODE = "<code>(?:[A-Za-z0-9 /,()-]|&#\\d+;)*</code>";
-const WORDS = `(?:${CODE}|[A-Za-z0-9 ,;.:·-])*`;
-const OURS = new RegExp(
-    `^(?:<!-- ml-api diff [A-Za-z0-9._, -]* -->|### ${WORDS}|\\|(?:${WORDS}\\|)+|<details><summary>${WORDS}</summary>|</details>|${WORDS}|The rest is cut: \`npx --no ml-api diff\` shows all of it\\.)$`,
-);
-
-/** The lines of a Markdown text that are not in a fenced block, by the rules of CommonMark. */
-function outsideCode(markdown: string): string[] {
-    let fence: string | undefined;
-    return markdown.split("\n").filter((line) => {
-        const [, run = "", info = ""] = /^ {0,3}(`{3,}|~{3,})(.*)$/.exec(line) ?? [];
-        if (fence !== undefined) {
-            if (run !== "" && run[0] === fence[0] && run.length >= fence.length && info.trim() === "")
-                fence = undefined;
-            return false;
-        }
-        if (run === "" || (run.startsWith("`") && info.includes("`"))) return true;
-        fence = run;
-        return false;
-    });
-}

@@ -14,12 +14,15 @@ import type { Values } from "../../components/config/values";
 import { ProjectFolder } from "./project-folder";
 
 let project: ProjectFolder;
-beforeEach(() => {
-    project = new ProjectFolder();
-});
-afterEach(() => {
-    project.remove();
-});
+/** Called in the groups that need one: at the top of this file it would make one for each test of every other file as well. */
+const withProject = (): void => {
+    beforeEach(() => {
+        project = new ProjectFolder();
+    });
+    afterEach(() => {
+        project.remove();
+    });
+};
 
 const declared = (text: string): DeclaredDifferences =>
     readDifferences(project.write("differences.yaml", text), "differences.yaml");
@@ -36,6 +39,8 @@ const values = (dev: Values, staging: Values, production: Values) => ({ dev, sta
 const paths = (list: readonly { path: string }[]) => list.map(({ path: one }) => one);
 
 describe("the file of declared differences", () => {
+    withProject();
+
     it("holds a reason for each path, in one of two groups", () => {
         expect(declared("sizes:\n  replicas: more traffic\ndev:\n  api.logLevel: for people\n")).to.deep.equal([
             { path: "replicas", group: "sizes", reason: "more traffic", place: "differences.yaml:2" },
@@ -67,6 +72,8 @@ describe("the file of declared differences", () => {
 });
 
 describe("a difference between environments", () => {
+    withProject();
+
     it("is declared by its own path, or by one around it", () => {
         const different = values(
             { a: { b: 1, c: 1 }, ab: 1, d: 1 },
@@ -150,6 +157,8 @@ describe("a value that is the same everywhere", () => {
 });
 
 describe("ml-api diff --across", () => {
+    withProject();
+
     const threeEnvironments = () => {
         project.write("chart/environment/differences.yaml", "sizes:\n  replicas: more traffic\n  gpu.*: nothing yet\n");
         project.addStack("dev", "api: {logLevel: debug}\nverify: {path: /predict}\nenv: {HF_TOKEN: hunter2}\n");

@@ -44,7 +44,7 @@ const kept: Kept = {
     logs: [
         {
             name: { pod: "api-1", container: "api", previous: true, key: "u/api/0", final: true },
-            text: `starting\nAuthorization: Bearer ${SECRET}\n`,
+            text: `starting\n\u001b]0;mine\u0007Authorization: Bearer ${SECRET}\n`,
         },
     ],
     unseen: ["jobs (403)"],
@@ -55,6 +55,7 @@ const failure = (second: number): Failure => ({
     namespace: "demo",
     began: new Date(Date.UTC(2026, 10, 22, 17, 0, second)),
     errors: ["context deadline exceeded"],
+    inService: "the new version was in service for about 14 s",
     findings: [
         {
             object: "Pod/api-1",
@@ -94,7 +95,7 @@ describe("the evidence of a failed deploy", () => {
         expect(read("events.txt")).to.match(
             /^2026-11-22T17:00:00.000Z Warning Pod\/api-1 BackOff \(3 times\): token=\[secret\]/,
         );
-        expect(read("logs/api-1.api.0.txt")).to.contain("starting\n");
+        expect(read("logs/api-1.api.0.txt")).to.contain("starting\n\\u001b]0;mine\\u0007Authorization");
         expect(read("objects.yaml")).to.contain('value: "8080"').and.not.to.contain("managedFields");
         expect(fs.statSync(folder).mode & 0o77).to.equal(0);
         expect(fs.statSync(path.join(folder, "findings.md")).mode & 0o77).to.equal(0);

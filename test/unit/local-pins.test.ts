@@ -27,7 +27,9 @@ describe("the pins of the tools", () => {
                 const [path = "", version = ""] = pin.build.module.split("@");
                 // Prometheus counts its Go module below 1: release 3.15.0 is v0.315.0.
                 expect(version).to.equal(
-                    name === "promtool" ? pin.version.replace(/^(\d+)\.(\d\d)\./, "v0.$1$2.") : `v${pin.version}`,
+                    pin.build.group === "prometheus"
+                        ? pin.version.replace(/^(\d+)\.(\d\d)\./, "v0.$1$2.")
+                        : `v${pin.version}`,
                 );
                 expect(module).to.contain(`${path} ${version}`);
                 expect(`${pin.build.package}/`).to.contain(`${path}/`);
@@ -102,6 +104,7 @@ describe("the pins of the tools", () => {
         ["helm-3.18", "v3.18.6", "3.18.6"],
         ["crane", "0.22.1", "0.22.1"],
         ["promtool", "promtool, version 3.15.0 (branch: , revision: unknown)\n  build user:", "3.15.0"],
+        ["prometheus", "prometheus, version 3.15.0 (branch: , revision: unknown)\n  build user:", "3.15.0"],
         ["actionlint", "v1.7.12\ninstalled by building from source", "1.7.12"],
     ] as const) {
         it(`know what ${name} prints`, () => {

@@ -4,8 +4,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { digestOf } from "../../components/guarded-release/render/digest";
 import type { RenderedObject } from "../../components/guarded-release/render/render";
-import { MlApi, type MlApiArgs } from "../../components/ml-api/ml-api";
+import type { MlApiArgs } from "../../components/ml-api/args";
+import { MlApi } from "../../components/ml-api/ml-api";
 import { accessCommand, urlOf } from "../../components/ml-api/outputs";
+import type { Surroundings } from "../../components/ml-api/surroundings";
 import { objectsIn } from "../chart/helm";
 
 /** What the chart renders to with an example of chart/ci. */
@@ -26,11 +28,13 @@ const ARGS: MlApiArgs = {
     namespace: "mf-demo-dev",
     createNamespace: true,
     values: { environment: "dev", replicas: 2, verify: { sample: { instances: [[1, 2]] } } },
-    valuesFile: "chart/environment/dev/values-dev.yaml",
     keyGeneration: 1,
     acceptPreviousKey: false,
     protect: false,
+};
+const AROUND: Surroundings = {
     cluster: { context: "kind", server: "https://127.0.0.1:6443", access: "", pinned: true },
+    origin: { file: "chart/environment/dev/values-dev.yaml", places: new Map() },
 };
 
 interface Recorded {
@@ -71,7 +75,7 @@ describe("MlApi", () => {
             "dev",
             preview,
         );
-        const api = new MlApi("mf-demo", { ...ARGS, ...args });
+        const api = new MlApi("mf-demo", { ...ARGS, ...args }, {}, AROUND);
         await pulumi.runtime.disconnect();
         return api;
     }

@@ -52,7 +52,8 @@ const network = object("NetworkPolicy", {
     policyTypes: ["Ingress", "Egress"],
 });
 const service = object("Service", { type: "ClusterIP" });
-const good = [deployment(), budget, network, service];
+const ingress = object("Ingress", { tls: [{ hosts: ["churn.example.org"], secretName: "churn-tls" }] });
+const good = [deployment(), budget, network, service, ingress];
 const release: ReleaseInputs = {
     name: "churn",
     values: { replicas: 2, apiKey: { existingSecret: "churn-key", generation: 1 } },

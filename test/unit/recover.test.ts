@@ -289,7 +289,7 @@ describe("before an update, Helm's records", () => {
             it(`are not touched when they are of ${what}`, async () => {
                 const message = await refusal(create(planted));
                 expect(message).to.contain("this stack does not know it");
-                expect(message).to.contain("pulumi import kubernetes:helm.sh/v3:Release api demo/api");
+                expect(message).to.contain("npx --no ml-api adopt api --namespace demo");
                 expect(cluster.changes).to.deep.equal([]);
             });
         }

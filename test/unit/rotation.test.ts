@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { type Goal, planRotation, standOf } from "../../cli/rotation";
-import { answerFault, edit } from "../../cli/rotate-key";
+import { answerFault, edit, mayNotForward } from "../../cli/rotate-key";
 import { readStack } from "../../components/config/stack";
 import { ProjectFolder } from "./project-folder";
 
@@ -105,5 +105,14 @@ describe("the edit of a stack file", () => {
             expect(project.read(FILE).split("\n")).to.have.lengthOf(5);
             expect(readStack(project.root, "dev")).to.include({ keyGeneration: 2, acceptPreviousKey: true });
         }
+    });
+
+    it("is not checked by who may not reach the pods, and by nobody else is that taken for a reason", () => {
+        const words = (right: string) =>
+            `kubectl port-forward ended:\nerror: error upgrading connection: pods "api-1" is forbidden: User "ci" cannot ${right} in API group ""`;
+        expect(mayNotForward(words('create resource "pods/portforward"'))).to.equal(true);
+        expect(mayNotForward(words('get resource "pods"'))).to.equal(true);
+        expect(mayNotForward(words('get resource "services"'))).to.equal(false);
+        expect(mayNotForward("kubectl port-forward ended:\nerror: lost connection to pod")).to.equal(false);
     });
 });

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { npmAudit } from "../../scan/npm-audit";
-import { pipAudit } from "../../scan/pip-audit";
+import { imageRequirements, pipAudit } from "../../scan/pip-audit";
+import { verdictOf } from "../../scan/scan";
 import { type Scratch, scratch } from "./local-fakes";
 
 /** The audits' services cannot be asked everywhere; here, programs of the same name answer as they do. */
@@ -46,9 +47,32 @@ describe("the audits of packages", () => {
         expect(partly.notAudited).to.equal("1 of 2 packages; not on the index");
     });
 
+    it("pip's asks about every API whose server is built here", () => {
+        const [dockerfile, requirements] = ["Dockerfile", "requirements.txt"].map((name) =>
+            folder.file(`apis/churn/server/${name}`, ""),
+        );
+        expect(dockerfile).to.be.a("string");
+        expect(imageRequirements(folder.path)).to.deep.equal([requirements]);
+    });
+
     it("pip's is not audited where it fails", async () => {
         expect((await pipAudit(folder.script("pip-audit", "echo no network >&2; exit 1"))).notAudited).to.equal(
             "no network",
         );
+    });
+
+    it("that ask nobody are counted apart, and fail where answers are required", async () => {
+        const silent = { name: "npm audit", look: () => npmAudit(folder.script("npm", "echo no network >&2; exit 1")) };
+        const exceptions = [
+            { scanner: "npm audit", check: "GHSA-1", object: "low", reason: "r", place: "scan/exceptions.yaml:3" },
+        ];
+        const lenient = await verdictOf(silent, exceptions);
+        expect(lenient.verdict).to.equal("notAudited");
+        expect(lenient.lines.join("\n")).to.contain("not audited: no network");
+        const strict = await verdictOf(silent, exceptions, true);
+        expect(strict.verdict).to.equal("failed");
+        expect(strict.lines.join("\n"))
+            .to.match(/^✗ npm audit/)
+            .and.to.contain("not audited: no network");
     });
 });

@@ -104,6 +104,13 @@ describe("the status of a stack", () => {
         );
     });
 
+    it("tells a newcomer what to do when there is no cluster yet", () => {
+        const none = { ...SILENT, why: "there is no kubeconfig" };
+        const fix = "there is no kubeconfig → make up, or point KUBECONFIG at a cluster";
+        expect(statusTable([none], NOW, plain)).to.contain(`production: ${fix}`);
+        expect(statusText(none, NOW, plain)).to.contain(`not known: ${fix}`);
+    });
+
     it("is JSON without what only the API server needs", () => {
         const { version, stacks } = JSON.parse(statusJson([ILL, ABSENT])) as {
             version: number;

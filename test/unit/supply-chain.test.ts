@@ -31,7 +31,7 @@ describe("the signature of an image", () => {
         const env = {
             PATH: `${folder.path}:/usr/bin:/bin`,
             ...{ REPOSITORY: "ghcr.io/Team", API: "churn", FOLDER: "apis/churn", STACK: "production", TOKEN: "t" },
-            ...{ GITHUB_ACTOR: "a", GITHUB_REPOSITORY: "team/apis", RUNNER_TEMP: folder.path },
+            ...{ GITHUB_ACTOR: "a", GITHUB_REPOSITORY: "team/apis.v2", RUNNER_TEMP: folder.path },
         };
         const shell = ["--noprofile", "--norc", "-eo", "pipefail", "-c", script];
         const { status } = spawnSync("bash", shell, { cwd: folder.path, env, encoding: "utf8" });
@@ -48,7 +48,12 @@ describe("the signature of an image", () => {
         const verified = calls.filter((call) => call.startsWith("verify"));
         expect(verified).to.have.lengthOf(1);
         expect(verified[0]).to.contain(`ghcr.io/team/churn:x@${digest}`);
-        expect(verified[0]).to.contain("^https://github.com/team/apis/.github/workflows/image.yaml@refs/heads/");
+        const [, identity = ""] = /--certificate-identity-regexp (\S+)/.exec(verified[0] ?? "") ?? [];
+        const signer = (repository: string) =>
+            `https://github.com/${repository}/.github/workflows/image.yaml@refs/heads/feature/x`;
+        expect(signer("team/apis.v2")).to.match(new RegExp(identity));
+        for (const other of ["team/apis-v2", "team/apis.v2x", "other/apis.v2", `x/https://github.com/team/apis.v2`])
+            expect(signer(other)).not.to.match(new RegExp(identity));
     });
 
     it("that is missing stops the deploy", () => {

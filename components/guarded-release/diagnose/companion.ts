@@ -152,7 +152,10 @@ class Diagnosis implements Accompanied {
             why.length === 0
                 ? [`nothing was seen in namespace ${namespace} that explains why ${release} failed`]
                 : [`why ${release} failed:`, ...why.map((one) => `  ${one.certain ? "" : "perhaps: "}${textOf(one)}`)];
-        this.operation.complain([...words, ...evidenceWords(folder)].join("\n"));
+        const service = this.watch.inService();
+        this.operation.complain(
+            [...words, ...(service === undefined ? [] : [service]), ...evidenceWords(folder)].join("\n"),
+        );
     }
 
     private save(errors: readonly string[]): string | undefined {
@@ -164,6 +167,7 @@ class Diagnosis implements Accompanied {
             began: this.began,
             errors,
             findings: [...this.found.values()],
+            inService: this.watch.inService(),
         };
         try {
             const root = evidenceRoot(process.cwd());

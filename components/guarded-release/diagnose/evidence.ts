@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { homedir } from "node:os";
 import * as path from "node:path";
 import { stringify } from "yaml";
+import { visibleLines } from "../../config/visible";
 import { redactedText, redactedValue } from "../changes/redaction";
 import { type Finding, textOf } from "./finding";
 import { timeOf, timesOf } from "./shapes";
@@ -19,6 +20,8 @@ export interface Failure {
     readonly began: Date;
     readonly errors: readonly string[];
     readonly findings: readonly Finding[];
+    /** Whether requests came to the new version, in a sentence; undefined when nobody knows. */
+    readonly inService: string | undefined;
 }
 
 /**
@@ -48,7 +51,8 @@ export function saveEvidence(root: string, failure: Failure, kept: Kept): string
     const folder = path.join(root, `${time}-${failure.release}-${failure.stack}`);
     fs.mkdirSync(path.join(folder, "logs"), { recursive: true, mode: 0o700 });
     const write = (name: string, text: string): void => {
-        fs.writeFileSync(path.join(folder, name), text, { mode: 0o600 });
+        // Somebody will look at it in a terminal.
+        fs.writeFileSync(path.join(folder, name), visibleLines(text), { mode: 0o600 });
     };
     write("findings.md", findingsPage(failure, kept));
     write("objects.yaml", kept.objects.map((object) => stringify(shown(object), { lineWidth: 0 })).join("---\n"));
@@ -68,7 +72,7 @@ export function saveEvidence(root: string, failure: Failure, kept: Kept): string
     return folder;
 }
 
-function findingsPage({ release, namespace, began, errors, findings }: Failure, { unseen }: Kept): string {
+function findingsPage({ release, namespace, began, errors, findings, inService }: Failure, { unseen }: Kept): string {
     const list = (texts: readonly string[], none: string): string =>
         texts.length === 0 ? `${none}\n` : texts.map((text) => `- ${text.trim()}\n`).join("");
     return [
@@ -77,6 +81,7 @@ function findingsPage({ release, namespace, began, errors, findings }: Failure, 
             findings.map((finding) => `${textOf(finding)}${finding.certain ? "" : " (not certain)"}`),
             "Nothing was found in the cluster that explains it.",
         ),
+        inService === undefined ? "" : `\nAs far as was seen, ${inService}.\n`,
         errors.length === 0
             ? ""
             : `\nHelm and Pulumi say:\n\n${list(

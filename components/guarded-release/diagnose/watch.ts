@@ -7,6 +7,7 @@ import type { Finding } from "./finding";
 import { isReady } from "./progress";
 import { controllerOf, type Lists, type Scene, sceneOf } from "./scene";
 import { TAINTED } from "./placement";
+import { Serving } from "./serving";
 import type { Deployment, Happening, Job, Node, Pod, ReplicaSet } from "./shapes";
 
 /** A release in a cluster, and what it is to consist of. */
@@ -67,6 +68,7 @@ export class Watch {
     private readonly objects = new Map<string, KeptObject>();
     private readonly events = new Map<string, Happening>();
     private readonly unseen = new Set<string>();
+    private readonly serving = new Serving();
     private nodes: readonly Node[] | undefined;
 
     private constructor(private readonly place: Place) {}
@@ -97,6 +99,8 @@ export class Watch {
         }
         const scene = sceneOf(lists, objects, this.before, this.past);
         for (const pod of scene.pods) if (isReady(pod)) this.ready.add(pod.metadata.uid);
+        const servers = scene.pods.filter(({ metadata }) => controllerOf(metadata)?.kind !== "Job");
+        this.serving.look(servers, lists.pods, Date.now());
         await Promise.all(logsWanted(scene).map((name) => this.readLog(name)));
         this.keep(scene, events);
         const logs = new Map(Array.from(this.logs, ([key, { text }]) => [key, text]));
@@ -112,6 +116,16 @@ export class Watch {
             logs: [...all.logs.values()],
             unseen: [...this.unseen],
         };
+    }
+
+    /** Whether requests came to the new version; undefined for a release without servers, or when pods may not be seen. */
+    inService(): string | undefined {
+        const isServer = this.place.objects.some(({ kind }) => kind === "Deployment" || kind === "StatefulSet");
+        if (!isServer || [...this.unseen].some((what) => what.startsWith("pods "))) return undefined;
+        const { seconds } = this.serving;
+        return seconds === undefined
+            ? "the new version was never in service"
+            : `the new version was in service for about ${seconds} s`;
     }
 
     private keep(scene: Scene, events: readonly (Happening & { metadata: { uid: string } })[]): void {

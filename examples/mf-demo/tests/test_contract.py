@@ -32,7 +32,7 @@ def check(launch: Callable[..., Process], tmp_path: Path) -> Callable[..., Proce
         process = launch(MAX_REQUEST_BYTES=10_000, API_KEYS_FILE=tmp_path / "keys", **env)
         eventually(lambda: process.answers("/readyz"), 10)
         typed = subprocess.run(
-            ["sh", "-eu", "-c", block("sh")],
+            ["sh", "-eu", "-c", block(r"sh run=\S*test_contract\.py")],
             env={"PATH": "/usr/bin:/bin", "URL": process.url, "BODY": json.dumps(body)},
             capture_output=True,
             text=True,

@@ -65,5 +65,6 @@ export async function servePlugin(
     if (input.isFIFO() || input.isSocket()) process.stdin.on("end", end).on("error", end).resume();
 
     const { port } = await listen(service, implementation);
-    console.log(port);
+    // Not by the console, which paints a number where FORCE_COLOR is set: the engine reads this.
+    process.stdout.write(`${port}\n`);
 }
