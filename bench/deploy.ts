@@ -3,7 +3,9 @@
  * without our guards, the stock template, and deployers that are no Pulumi. All on one simulated cluster, where pods are ready at
  * once, so what is measured is the deployer. Prints tables, asserts nothing about seconds.
  *
- * node --require ts-node/register/transpile-only bench/deploy.ts [--rounds 7] [--keep]
+ * node --require ts-node/register/transpile-only bench/deploy.ts [--rounds 7] [--keep] [--guards]
+ *
+ * --guards: only what tells the cost of the guards and of the Job.
  */
 import { ensureTools } from "../local/tools";
 import { type Environment, lentCluster } from "../test/lent-cluster";
@@ -34,12 +36,10 @@ async function main(): Promise<void> {
     const rounds = roundsAsked(7);
     const log = (line: string): void => void process.stderr.write(`${line}\n`);
     const { helm } = await ensureTools(["helm"], { log });
-    const built = await benchTools(["helm-4", "helmfile"]);
     const cluster = lentCluster();
-    const deployers = [
-        ...pulumiDeployers(),
-        ...commandDeployers({ helm: helm.path, helm4: built["helm-4"], helmfile: built.helmfile }),
-    ];
+    const deployers = process.argv.includes("--guards")
+        ? pulumiDeployers().filter(({ name }) => name !== names.stock)
+        : [...pulumiDeployers(), ...(await others(helm.path))];
     try {
         const env = await cluster.get();
         for (const deployer of deployers) {
@@ -54,11 +54,16 @@ async function main(): Promise<void> {
             log(round === 0 ? "warm" : `round ${round} of ${rounds}`);
         });
         const how = `Medians of ${rounds} interleaved rounds, least and most in brackets.`;
-        report("deploy", [...tables(times, deployers), how, machine]);
+        report(process.argv.includes("--guards") ? "guards" : "deploy", [...tables(times, deployers), how, machine]);
     } finally {
         for (const deployer of deployers) deployer.remove();
         await cluster.giveBack();
     }
+}
+
+async function others(helm: string): Promise<readonly Deployer[]> {
+    const built = await benchTools(["helm-4", "helmfile"]);
+    return commandDeployers({ helm, helm4: built["helm-4"], helmfile: built.helmfile });
 }
 
 const named = (deployer: string, step: Step): string => `${deployer}/${step}`;
