@@ -269,9 +269,15 @@ const rules: Rule[] = [
     },
     {
         rule: "no way to the cloud's metadata service",
-        broken: { network: { to: { metadata: { cidr: "169.254.169.254/32" }, six: { cidr: "fd00:ec2::254/128" } } } },
-        says: ["network.to.metadata.cidr", "network.to.six.cidr", "credentials", "remove the entry"],
-        mended: [{ network: { to: { metadata: null, six: null } } }],
+        broken: { network: { to: { metadata: { cidr: "169.254.169.254/32" } } } },
+        says: ["network.to.metadata.cidr", "credentials", "remove the entry"],
+        mended: [{ network: { to: { metadata: null } } }],
+    },
+    {
+        rule: "no way to the cloud's metadata service by IPv6",
+        broken: { network: { to: { metadata: { cidr: "fd00:ec2::254/128" } } } },
+        says: ["network.to.metadata.cidr", "credentials", "remove the entry"],
+        mended: [{ network: { to: { metadata: null } } }],
     },
     {
         rule: "pods that stay restricted",
