@@ -25,7 +25,7 @@ const AT_ONCE = 5;
 /** Seconds: long enough for what is to be seen, and no longer. */
 const RELEASE_TIMEOUT = 45;
 const BUDGET = 10;
-/** `make test` runs these, `make test-all` every one; `DRILLS=crash,hook` narrows the test. */
+/** Six for a shorter run, `make test-all` has every one; `DRILLS=crash,hook` narrows the test. */
 const SIX = ["image", "crash", "memory", "slow", "secret", "hook"];
 const ONLY = process.env["DRILLS"]?.split(",") ?? (process.env["ML_API_TEST_ALL"] === "1" ? undefined : SIX);
 

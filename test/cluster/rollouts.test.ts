@@ -10,7 +10,7 @@ import {
     shortcomings,
 } from "./rollouts";
 
-/** `make test` shows two kinds once, `make test-all` all of them twice. ROLLOUTS=image,keys narrows it to these. */
+/** A shorter run shows two kinds once, `make test-all` all of them twice. ROLLOUTS=image,keys narrows it to these. */
 const all = process.env["ML_API_TEST_ALL"] === "1";
 const asked = process.env["ROLLOUTS"]?.split(",");
 const kinds: readonly RolloutKind[] =
