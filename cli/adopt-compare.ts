@@ -1,9 +1,9 @@
 import { Agent } from "node:https";
 import type { ApiAccess } from "../components/config/kubeconfig";
-import { type ObjectChange, redactedObject } from "../components/guarded-release/changes/changes";
+import { type ObjectChange, redactedObject, restartsPods } from "../components/guarded-release/changes/changes";
 import { redactedText } from "../components/guarded-release/changes/redaction";
 import { addedFields, fieldDrift, withAdded } from "../components/guarded-release/drift/object-drift";
-import { request } from "../components/guarded-release/live/api";
+import { request, statusMessage } from "../components/guarded-release/live/api";
 import { objectPaths } from "../components/guarded-release/live/object-paths";
 import { belongsTo, owned, type Owner, RELEASE_NAME } from "../components/guarded-release/live/owner";
 import { identityOf, isHook, namesOf } from "../components/guarded-release/render/object-names";
@@ -113,10 +113,11 @@ export async function compareTakeOver(
             .filter(({ path: way, release }) => !MARKS.test(way.at(-1) ?? "") && !isOnlyMarks(way, release))
             .map(({ path: way, release, live: now }) => ({ path: way, before: now, after: release }));
         if (fields.length === 0) return { changes: [], met, faults: [] };
-        const restartsPods =
-            /^(?:DaemonSet|Deployment|StatefulSet)$/.test(object.kind) &&
-            fields.some(({ path: [a, b] }) => a === "spec" && b === "template");
-        return { changes: [{ name, action: "update", fields, restartsPods }], met, faults: [] };
+        return {
+            changes: [{ name, action: "update", fields, restartsPods: restartsPods(object, fields) }],
+            met,
+            faults: [],
+        };
     }
 }
 
@@ -158,11 +159,8 @@ function change(name: string, action: "create" | "delete"): ObjectChange {
     return { name, action, fields: [], restartsPods: false };
 }
 
+/** To go behind a sentence of ours. */
 function messageOf(body: string): string {
-    try {
-        const message = at(JSON.parse(body), ["message"]);
-        return typeof message === "string" ? `: ${redactedText(message)}` : "";
-    } catch {
-        return "";
-    }
+    const message = statusMessage(body);
+    return message === "" ? "" : `: ${redactedText(message)}`;
 }

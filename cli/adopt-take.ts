@@ -82,16 +82,6 @@ export function importFile({ release, namespace }: Pick<AdoptPlan, "release" | "
     };
 }
 
-/** Makes the stack in Pulumi's back end unless it is there. @returns the number of resources that its state has */
-export async function resourcesOf(root: string, stack: string, env: NodeJS.ProcessEnv): Promise<number | undefined> {
-    const listed = JSON.parse(await capture("pulumi", ["stack", "ls", "--json"], { env, cwd: root })) as {
-        name: string;
-        resourceCount?: number;
-    }[];
-    const found = listed.find(({ name }) => name.split("/").at(-1) === stack);
-    return found === undefined ? undefined : (found.resourceCount ?? 0);
-}
-
 export async function makeStack(root: string, stack: string, env: NodeJS.ProcessEnv): Promise<void> {
     await capture("pulumi", ["stack", "init", stack, "--no-select"], { env, cwd: root });
     hideStackSalt(root, [stackFileName(stack)]);

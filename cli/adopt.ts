@@ -7,7 +7,8 @@ import { at } from "../components/guarded-release/safety/patch";
 import { checkoutRoot } from "../local/paths";
 import { type Found, findRunning, runningPods } from "./adopt-found";
 import { type AdoptPlan, planAdoption } from "./adopt-plan";
-import { importRelease, makeRelease, makeStack, resourcesOf } from "./adopt-take";
+import { importRelease, makeRelease, makeStack } from "./adopt-take";
+import { knownStacks } from "./pulumi-stacks";
 import { planJson, planText, switchText } from "./adopt-text";
 import { confirm } from "./confirm";
 import { paint } from "./diff-terminal";
@@ -49,7 +50,7 @@ export async function adoptCommand(name: string, options: AdoptOptions): Promise
     else process.stderr.write(planText(plan, found, where, paint));
     if (plan.problems.length > 0) throw new InputError(`${name} cannot be taken over like this`, plan.problems);
     if (options.plan === true || options.json === true || options.out !== undefined) return;
-    const known = await resourcesOf(root, plan.stack, env);
+    const known = (await knownStacks(root, env)).find(({ stack }) => stack === plan.stack)?.resources;
     if ((known ?? 0) > 0)
         throw new Error(
             `stack ${plan.stack} has resources in its state already → pulumi preview --stack ${plan.stack}`,

@@ -9,7 +9,8 @@ import { checkoutRoot } from "../local/paths";
 import { forgetStackSalt, hideStackSalt } from "../local/stack-salt";
 import { confirm } from "./confirm";
 import { ExitCode } from "./exit-code";
-import { capture, foreground } from "./process";
+import { foreground } from "./process";
+import { knownStacks } from "./pulumi-stacks";
 import { stackNames } from "./stacks";
 
 export async function clusterStatusCommand(): Promise<void> {
@@ -93,11 +94,9 @@ async function destroyDev(stateDir: string, yes: boolean): Promise<void> {
     const env = withEnvironment(process.env, await environment());
     const code = await foreground("pulumi", ["destroy", "--stack", "dev", "--yes"], { env, cwd: checkoutRoot });
     if (code !== 0) throw new ExitCode(code, `pulumi destroy ended with exit code ${code}`);
-    const listed = JSON.parse(await capture("pulumi", ["stack", "ls", "--json"], { env, cwd: checkoutRoot })) as {
-        name: string;
-        resourceCount?: number;
-    }[];
-    const left = listed.filter(({ resourceCount = 0 }) => resourceCount > 0).map(({ name }) => name);
+    const left = (await knownStacks(checkoutRoot, env))
+        .filter(({ resources }) => resources > 0)
+        .map(({ name }) => name);
     if (left.length === 0) forgetCluster(stateDir);
     process.stdout.write(
         left.length === 0

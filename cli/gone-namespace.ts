@@ -1,7 +1,7 @@
 import { openAccess } from "../components/config/kubeconfig";
 import { request } from "../components/guarded-release/live/api";
 import { checkoutRoot } from "../local/paths";
-import { capture } from "./process";
+import { knownStacks } from "./pulumi-stacks";
 import { stackPlace } from "./stack-cluster";
 
 const REQUEST_MS = 5000;
@@ -11,12 +11,8 @@ const REQUEST_MS = 5000;
  * to look. A cluster that does not answer says nothing here: the deploy that follows will.
  */
 export async function hasLostNamespace(stack: string, env: NodeJS.ProcessEnv): Promise<boolean> {
-    const listed = JSON.parse(await capture("pulumi", ["stack", "ls", "--json"], { env, cwd: checkoutRoot })) as {
-        name: string;
-        resourceCount?: number;
-    }[];
-    const known = listed.find(({ name }) => name.split("/").at(-1) === stack)?.resourceCount ?? 0;
-    if (known === 0) return false;
+    const known = (await knownStacks(checkoutRoot, env)).find((one) => one.stack === stack);
+    if (known === undefined || known.resources === 0) return false;
     const { namespace, context } = stackPlace(checkoutRoot, stack);
     try {
         const access = await openAccess(context, env, REQUEST_MS);

@@ -23,6 +23,7 @@ import { toYaml } from "../rbac/manifests";
 import { deployEnvironment, inCheckout } from "./deploy-checkout";
 import { ExitCode } from "./exit-code";
 import { capture, foreground } from "./process";
+import { knownStacks } from "./pulumi-stacks";
 import { ensureHelm, renderStack } from "./rendered-stack";
 import { stackContext } from "./stack-cluster";
 
@@ -194,8 +195,7 @@ function contextFlags(root: string, of: string): string[] {
 }
 
 async function reviewStacks(env: NodeJS.ProcessEnv): Promise<ReviewStack[]> {
-    const listed = await capture("pulumi", ["stack", "ls", "--json"], { cwd: checkoutRoot, env });
-    return reviewStacksIn(JSON.parse(listed) as { name: string; lastUpdate?: string }[]);
+    return reviewStacksIn(await knownStacks(checkoutRoot, env));
 }
 
 function reviewRule(): ReviewRule {

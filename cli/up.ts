@@ -14,6 +14,7 @@ import { provideImage } from "./image";
 import { clearPendingCreates } from "./pending-creates";
 import { predict } from "./predict";
 import { capture } from "./process";
+import { knownStacks } from "./pulumi-stacks";
 import { releaseDeadLock } from "./stack-lock";
 import { findStack, stackNames } from "./stacks";
 
@@ -81,10 +82,7 @@ async function report(stack: string, cluster: ClusterInfo, env: NodeJS.ProcessEn
 
 /** Makes the stacks of the checked-in stack files, so that `pulumi up -s staging` works as typed. */
 async function createStacks(env: NodeJS.ProcessEnv): Promise<void> {
-    const listed = JSON.parse(await capture("pulumi", ["stack", "ls", "--json"], { env, cwd: checkoutRoot })) as {
-        name: string;
-    }[];
-    const present = new Set(listed.map(({ name }) => name.split("/").at(-1)));
+    const present = new Set((await knownStacks(checkoutRoot, env)).map(({ stack }) => stack));
     for (const stack of stackNames()) {
         if (present.has(stack)) continue;
         forgetStackSalt(checkoutRoot, `Pulumi.${stack}.yaml`);

@@ -9,7 +9,9 @@ export function nameProblem(name: string, longest: number): string | undefined {
     return `"${name}" cannot be a Kubernetes name: ${rule}`;
 }
 
-/** The cluster's own namespaces, which nobody creates. */
-export function isClustersNamespace(namespace: string): boolean {
-    return /^(?:default|kube-.*)$/.test(namespace);
+/** What is wrong with creating a namespace: some are the cluster's own. Undefined when nothing is. */
+export function creationProblem(namespace: string): { readonly what: string; readonly fix: string } | undefined {
+    if (!/^(?:default|kube-.*)$/.test(namespace)) return undefined;
+    const fix = "choose another namespace, or set createNamespace: false";
+    return { what: `"${namespace}" belongs to the cluster`, fix };
 }

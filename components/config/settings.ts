@@ -2,7 +2,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { blockedProblems, readBlocked } from "./blocked";
 import { type ConfigKey, SECRET_KEYS, undeclaredKey } from "./config-keys";
-import { API_NAME_LENGTH, isClustersNamespace, nameProblem, NAMESPACE_LENGTH } from "./names";
+import { API_NAME_LENGTH, creationProblem, nameProblem, NAMESPACE_LENGTH } from "./names";
 import { didYouMean } from "./nearest";
 import { InputError, type Problem } from "./problem";
 import { type ConfigText, ENCRYPTED, readStackFile, stackFileName } from "./stack-file";
@@ -121,13 +121,8 @@ export function readSettings(source: Source): Settings {
     // A derived name would only repeat what is wrong with the API's name.
     if (text("namespace") !== undefined || problems.length === 0) checkName("namespace", namespace, NAMESPACE_LENGTH);
     const createNamespace = flag("createNamespace", true);
-    if (createNamespace && isClustersNamespace(namespace)) {
-        report(
-            "namespace",
-            `"${namespace}" belongs to the cluster`,
-            "choose another namespace, or set createNamespace: false",
-        );
-    }
+    const taken = createNamespace ? creationProblem(namespace) : undefined;
+    if (taken !== undefined) report("namespace", taken.what, taken.fix);
 
     const generationText = text("keyGeneration") ?? "1";
     const keyGeneration = /^[1-9][0-9]{0,3}$/.test(generationText) ? Number(generationText) : 0;

@@ -1,6 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { API_NAME_LENGTH, isClustersNamespace, nameProblem, NAMESPACE_LENGTH } from "../config/names";
+import { API_NAME_LENGTH, creationProblem, nameProblem, NAMESPACE_LENGTH } from "../config/names";
 import { plainValues } from "../config/plain-values";
 import { InputError, type Problem } from "../config/problem";
 import { mergeValues, readValuesFile } from "../config/values";
@@ -68,10 +68,8 @@ export function completeArgs(resource: string, args: MlApiArgs, origin?: Origin)
     // A derived name would only repeat what is wrong with the API's name.
     if (args.namespace !== undefined || problems.length === 0)
         report("namespace", nameProblem(namespace, NAMESPACE_LENGTH));
-    if (createNamespace && isClustersNamespace(namespace)) {
-        const fix = "choose another namespace, or set createNamespace: false";
-        report("namespace", `"${namespace}" belongs to the cluster`, fix);
-    }
+    const taken = createNamespace ? creationProblem(namespace) : undefined;
+    report("namespace", taken?.what, taken?.fix);
     if (!Number.isInteger(keyGeneration) || keyGeneration < 1 || keyGeneration > 9999)
         report("keyGeneration", `"${keyGeneration}" is not a whole number from 1 to 9999`);
     if (acceptPreviousKey && keyGeneration === 1)

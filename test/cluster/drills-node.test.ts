@@ -9,15 +9,13 @@ import { stringify } from "yaml";
 import { mergeValues, type Values } from "../../components/config/values";
 import { clusterContext, type ClusterInfo } from "../../local/clusters/cluster";
 import { enterNode, nodeCluster } from "../../local/clusters/node";
-import { environment, withEnvironment } from "../../local/environment";
 import { buildImage } from "../../local/image/build";
 import { loadImage } from "../../local/image/load";
 import { checkoutHash, checkoutRoot } from "../../local/paths";
-import { choosePlugins } from "../../local/plugins";
-import { ensureTools } from "../../local/tools";
 import { Checkout, type Ended, succeeded } from "./checkout";
 import { DrilledStack, evidenceIn, failedWith, type TimedEnd } from "./drill";
 import type { ServerLine } from "./model-server";
+import { deployingTo, skipWithoutNode } from "./own-node";
 
 const instance = createHash("sha256").update(`${checkoutHash()} drills test`).digest("hex").slice(0, 10);
 /** So many deploys are under way at once. */
@@ -202,24 +200,16 @@ describe("a deploy that fails on real pods", function () {
     const sumOfModel = createHash("sha256").update(model).digest("hex");
 
     before(async function () {
-        const { ok, reasons } = await nodeCluster.canRun();
-        if (!ok) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         ran = true;
-        const tools = await ensureTools(["pulumi", "helm", "kubectl"], { log: () => undefined });
         await nodeCluster.down(context);
         fs.rmSync(context.stateDir, { recursive: true, force: true });
         info = await nodeCluster.up(context);
         const image = await buildImage(context);
         await loadImage(context, image);
-        const { stateDir, cacheDir } = context;
-        const plugins = await choosePlugins({ pulumi: tools.pulumi, helm: tools.helm, stateDir, cacheDir });
-        const values = await environment({ stateDir, tools, plugins, cluster: info });
-        checkout = new Checkout({ ...withEnvironment(process.env, values), ML_API_HELM: tools.helm.path });
+        checkout = new Checkout(await deployingTo(info, context.stateDir));
         checkout.env["XDG_STATE_HOME"] = checkout.file("state");
         checkout.edit("chart/templates/_helpers.tpl", /"releaseTimeout" .*/, `"releaseTimeout" ${RELEASE_TIMEOUT}`);
         await startServers();

@@ -17,6 +17,7 @@ import { environments, environmentValues, merged, type Values } from "../chart/h
 import { modelIn } from "./demo-model";
 import { type Case, cards, notShown, plainApi, shown } from "./lifecycle-cases";
 import { clusterObjects, objectsIn, volumeIn } from "./lifecycle-objects";
+import { skipWithoutNode } from "./own-node";
 
 const instance = createHash("sha256").update(`${checkoutHash()} lifecycle test`).digest("hex").slice(0, 10);
 const checkedOut = path.join(checkoutRoot, "chart");
@@ -80,11 +81,7 @@ describe("the life of a release with plain Helm, on the local node", function ()
     let lives: ReadonlyMap<string, Promise<Seen>> = new Map<string, Promise<Seen>>();
 
     before(async function () {
-        const { ok, reasons } = await nodeCluster.canRun();
-        if (!ok) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         const { helm, kubectl: program } = await ensureTools(["helm", "kubectl"], { log: () => undefined });

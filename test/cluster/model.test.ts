@@ -20,6 +20,7 @@ import { ensureTools } from "../../local/tools";
 import { environmentValues, merged, type Values } from "../chart/helm";
 import { modelIn } from "./demo-model";
 import type { ServerLine, Told } from "./model-server";
+import { skipWithoutNode } from "./own-node";
 
 const instance = createHash("sha256").update(`${checkoutHash()} model test`).digest("hex").slice(0, 10);
 const namespace = "models";
@@ -86,11 +87,7 @@ describe("a model that is not in the image, on the local node", function () {
     let common: Values;
 
     before(async function () {
-        const { ok, reasons } = await nodeCluster.canRun();
-        if (!ok) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         const { helm, kubectl } = await ensureTools(["helm", "kubectl"], { log: () => undefined });

@@ -4,11 +4,11 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
-import { nodeCluster } from "../../local/clusters/node";
 import { pythonEnvironment } from "../../local/python";
 import { cacheDir } from "../../local/paths";
 import { forgetStackSalt } from "../../local/stack-salt";
 import { ensureTools } from "../../local/tools";
+import { skipWithoutNode } from "./own-node";
 
 const ROOT = path.join(__dirname, "..", "..");
 const PAGE = fs.readFileSync(path.join(ROOT, "docs/own-api.md"), "utf8");
@@ -28,11 +28,7 @@ describe("from a model's file to a prediction", function () {
     let registry: ChildProcess | undefined;
 
     before(async function () {
-        const { ok, reasons } = await nodeCluster.canRun();
-        if (!ok) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         const requirements = path.join(ROOT, "examples/mf-demo/requirements-test.txt");
         python = await pythonEnvironment(requirements, { log: () => undefined });
         folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-own-"));

@@ -14,7 +14,9 @@ import { execute } from "../../local/clusters/node/program";
 import { nodeParts, type Site, siteOf } from "../../local/clusters/node/site";
 import { buildImage } from "../../local/image/build";
 import { loadImage } from "../../local/image/load";
-import { checkoutHash, checkoutRoot } from "../../local/paths";
+import { environment, withEnvironment } from "../../local/environment";
+import { cacheDir, checkoutHash, checkoutRoot } from "../../local/paths";
+import { choosePlugins } from "../../local/plugins";
 import { run, type RunResult } from "../../local/run";
 import { ensureTools } from "../../local/tools";
 import type { Values } from "../chart/helm";
@@ -44,6 +46,24 @@ export interface OwnNode {
 export async function noNodeBecause(): Promise<readonly string[]> {
     const { ok, reasons } = await nodeCluster.canRun();
     return ok ? [] : reasons;
+}
+
+/** For a `before`: skips the tests where real pods cannot run, and says why. */
+export async function skipWithoutNode(test: Mocha.Context): Promise<void> {
+    const reasons = await noNodeBecause();
+    if (reasons.length > 0) {
+        process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
+        test.skip();
+    }
+}
+
+/** What Pulumi finds around it when it deploys to a node; its state goes into this folder. */
+export async function deployingTo(cluster: ClusterInfo, stateDir: string): Promise<NodeJS.ProcessEnv> {
+    const tools = await ensureTools(["pulumi", "helm", "kubectl"], { log: () => undefined });
+    const { pulumi, helm } = tools;
+    const plugins = await choosePlugins({ pulumi, helm, stateDir, cacheDir: cacheDir() });
+    const variables = await environment({ stateDir, tools, plugins, cluster });
+    return { ...withEnvironment(process.env, variables), ML_API_HELM: helm.path };
 }
 
 /**

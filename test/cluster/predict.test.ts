@@ -3,8 +3,8 @@ import { execFileSync, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { nodeCluster } from "../../local/clusters/node";
 import { forgetStackSalt } from "../../local/stack-salt";
+import { skipWithoutNode } from "./own-node";
 
 const ROOT = path.join(__dirname, "..", "..");
 
@@ -21,11 +21,7 @@ describe("from a clone to a prediction", function () {
     let state: string | undefined;
 
     before(async function () {
-        const { ok, reasons } = await nodeCluster.canRun();
-        if (!ok) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         clone = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-clone-"));
         state = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-state-"));
         const files = execFileSync(

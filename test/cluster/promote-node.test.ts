@@ -4,12 +4,8 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { Git } from "../../branching/git";
 import { type DeployRecord, readRecords } from "../../branching/record";
-import { environment, withEnvironment } from "../../local/environment";
-import { cacheDir } from "../../local/paths";
-import { choosePlugins } from "../../local/plugins";
-import { ensureTools } from "../../local/tools";
 import { Checkout, succeeded } from "./checkout";
-import { noNodeBecause, ownNode, type OwnNode } from "./own-node";
+import { deployingTo, ownNode, type OwnNode, skipWithoutNode } from "./own-node";
 
 const values = (environment: string): string => `chart/environment/${environment}/values-${environment}.yaml`;
 
@@ -22,23 +18,12 @@ describe("promotion of what was verified, on the local node", function () {
     const [stateDir, origin] = [path.join(folder, "state"), path.join(folder, "origin")];
 
     before(async function () {
-        const reasons = await noNodeBecause();
-        if (reasons.length > 0) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         node = await ownNode("promotion test", "promotion");
         fs.mkdirSync(stateDir);
-        const tools = await ensureTools(["pulumi", "helm", "kubectl"], { log: () => undefined });
-        const { pulumi, helm } = tools;
-        const plugins = await choosePlugins({ pulumi, helm, stateDir, cacheDir: cacheDir() });
-        const variables = await environment({ stateDir, tools, plugins, cluster: node.info });
-        checkout = Checkout.whole({
-            ...withEnvironment(process.env, variables),
-            ...{ ML_API_HELM: helm.path, XDG_STATE_HOME: stateDir },
-        });
+        checkout = Checkout.whole({ ...(await deployingTo(node.info, stateDir)), XDG_STATE_HOME: stateDir });
         for (const environment of ["dev", "staging"]) {
             // Usually it is the same one.
             const file = values(environment);

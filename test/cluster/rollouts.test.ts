@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { noNodeBecause, ownNode, type OwnNode } from "./own-node";
+import { skipWithoutNode, ownNode, type OwnNode } from "./own-node";
 import {
     type Change,
     type Counted,
@@ -32,11 +32,7 @@ describe("rollouts under load, on the local node", function () {
     const changes: [string, Change][] = [];
 
     before(async function () {
-        const reasons = await noNodeBecause();
-        if (reasons.length > 0) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         node = await ownNode("rollouts test", "rollouts");

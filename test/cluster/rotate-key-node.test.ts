@@ -7,14 +7,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { parse } from "yaml";
 import { isValues, type Values } from "../../components/config/values";
-import { environment, withEnvironment } from "../../local/environment";
-import { cacheDir } from "../../local/paths";
-import { choosePlugins } from "../../local/plugins";
-import { ensureTools } from "../../local/tools";
 import { findCanary } from "./canary";
 import { Checkout, type Ended as Run, succeeded } from "./checkout";
 import type { Ended, LoadSettings } from "./load";
-import { eventually, noNodeBecause, ownNode, type OwnNode } from "./own-node";
+import { deployingTo, eventually, ownNode, type OwnNode, skipWithoutNode } from "./own-node";
 
 const NAMESPACE = "mf-demo-dev";
 const VALUES = "chart/environment/dev/values-dev.yaml";
@@ -40,19 +36,11 @@ describe("ml-api rotate-key, on the local node", function () {
     let keys: readonly string[] = [];
 
     before(async function () {
-        const reasons = await noNodeBecause();
-        if (reasons.length > 0) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         node = await ownNode("rotate-key test", "load");
-        const tools = await ensureTools(["pulumi", "helm", "kubectl"], { log: () => undefined });
-        const { pulumi, helm } = tools;
-        const plugins = await choosePlugins({ pulumi, helm, stateDir, cacheDir: cacheDir() });
-        const variables = await environment({ stateDir, tools, plugins, cluster: node.info });
-        checkout = Checkout.whole({ ...withEnvironment(process.env, variables), ML_API_HELM: helm.path });
+        checkout = Checkout.whole(await deployingTo(node.info, stateDir));
         checkout.write(VALUES, checkout.read(VALUES).replace(/tag: .*/, `tag: "${node.image.tag}"`));
         // None is told to come back later, also where the machine is busy with other things.
         checkout.edit(VALUES, /^api:$/m, "api:\n  maxConcurrentRequests: 64");

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { checkoutRoot } from "../../local/paths";
 import { environmentValues, merged, type Values } from "../chart/helm";
-import { eventually, noNodeBecause, ownNode, type OwnNode } from "./own-node";
+import { eventually, skipWithoutNode, ownNode, type OwnNode } from "./own-node";
 
 const slowApi = fs.readFileSync(path.join(__dirname, "slow_api.py"), "utf8");
 const release = "wine";
@@ -15,11 +15,7 @@ describe("a deploy that asks the new version, on the local node", function () {
     let good: Values;
 
     before(async function () {
-        const reasons = await noNodeBecause();
-        if (reasons.length > 0) {
-            process.stdout.write(`    not shown here, real pods cannot run: ${reasons.join("; ")}\n`);
-            this.skip();
-        }
+        await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
         node = await ownNode("verify test", "verify");

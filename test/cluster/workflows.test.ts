@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { Git } from "../../branching/git";
 import { appendRecord, type DeployRecord, readRecords } from "../../branching/record";
 import { type FakeOrigin, fakeOrigin } from "../unit/local-fakes";
-import { type Standin, WorkflowRun } from "../workflow/runner";
+import { setUpActions, type Standin, WorkflowRun } from "../workflow/runner";
 import { Checkout, succeeded } from "./checkout";
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -107,7 +107,6 @@ describe("the generated workflows, step by step", function () {
         { branch, base, commit }: { branch: string; base?: string; commit?: string },
     ): Promise<WorkflowRun> {
         const head = commit ?? (await git("ls-remote", origin, `refs/heads/${branch}`)).split("\t", 1).join();
-        const nothing: Standin = () => undefined;
         const workflow = fs.readFileSync(path.join(ROOT, ".github/workflows", file), "utf8");
         return WorkflowRun.of({
             workflow: workflow.replace("ml-api check --base", "ml-api check --skip types lint layout unit --base"),
@@ -123,13 +122,8 @@ describe("the generated workflows, step by step", function () {
                 "npm ci": (folder) => {
                     fs.symlinkSync(path.join(ROOT, "node_modules"), path.join(folder, "node_modules"));
                 },
-                "actions/setup-node": nothing,
-                "actions/setup-go": nothing,
-                "actions/cache": nothing,
-                "pulumi/actions": nothing,
-                "pulumi/auth-actions": nothing,
-                "sigstore/cosign-installer": nothing,
-                ".ci/run": nothing,
+                ...setUpActions,
+                ".ci/run": () => undefined,
             },
         });
     }

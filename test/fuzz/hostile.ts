@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { stringify } from "yaml";
 
 /** Cases of each property: a few hundred in the unit suite, 10 000 with ML_API_FUZZ_RUNS=10000 (`make soak`). */
 export const RUNS = Number(process.env["ML_API_FUZZ_RUNS"] ?? 200);
@@ -125,6 +126,15 @@ export const hostileValue: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
 
 /** What a terminal would obey: none of it may be left in what is shown. */
 export const OBEYED = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
+
+/** Any text, any value as YAML, and what was a file of the kind. */
+export function hostileYaml(...samples: string[]): fc.Arbitrary<string> {
+    return fc.oneof(
+        hostileText,
+        hostileValue.map((value) => stringify(value)),
+        mutationsOf(...samples),
+    );
+}
 
 /** Texts that look like a file of the kind, and ones that have been cut, doubled or written over. */
 export function mutationsOf(...samples: string[]): fc.Arbitrary<string> {

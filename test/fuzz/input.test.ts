@@ -31,7 +31,7 @@ import { checkProject } from "../../components/config/project";
 import { readStack } from "../../components/config/stack";
 import { parseValues } from "../../components/config/values";
 import { decodeRecord, type RecordSecret, recordsIn } from "../../components/guarded-release/live/record";
-import { hostileText, hostileValue, mutationsOf, OBEYED, PATIENCE_MS, RUNS } from "./hostile";
+import { hostileText, hostileValue, mutationsOf, hostileYaml, OBEYED, PATIENCE_MS, RUNS } from "./hostile";
 import { ProjectFolder } from "../unit/project-folder";
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -110,18 +110,11 @@ describe("hostile input", function () {
         const file = "chart/environment/dev/values-dev.yaml";
         const sample = read("chart/environment/production/values-production.yaml");
         fc.assert(
-            fc.property(
-                fc.oneof(
-                    hostileText,
-                    hostileValue.map((value) => stringify(value)),
-                    mutationsOf(sample),
-                ),
-                (text) => {
-                    onlyRefuses(InputError, () => parseValues(text, file));
-                    project.write(file, text);
-                    onlyRefuses(InputError, () => readStack(project.root, "dev"));
-                },
-            ),
+            fc.property(hostileYaml(sample), (text) => {
+                onlyRefuses(InputError, () => parseValues(text, file));
+                project.write(file, text);
+                onlyRefuses(InputError, () => readStack(project.root, "dev"));
+            }),
             { numRuns: RUNS },
         );
         project.addStack("dev", "replicas: 1\n");
@@ -130,18 +123,11 @@ describe("hostile input", function () {
     it("in Pulumi.yaml is refused in words", () => {
         const good = project.read("Pulumi.yaml");
         fc.assert(
-            fc.property(
-                fc.oneof(
-                    hostileText,
-                    hostileValue.map((value) => stringify(value)),
-                    mutationsOf(good, read("Pulumi.yaml")),
-                ),
-                (text) => {
-                    project.write("Pulumi.yaml", text);
-                    onlyRefuses(InputError, () => readProject(project.root));
-                    onlyRefuses(InputError, () => readStack(project.root, "dev"));
-                },
-            ),
+            fc.property(hostileYaml(good, read("Pulumi.yaml")), (text) => {
+                project.write("Pulumi.yaml", text);
+                onlyRefuses(InputError, () => readProject(project.root));
+                onlyRefuses(InputError, () => readStack(project.root, "dev"));
+            }),
             { numRuns: RUNS },
         );
         project.write("Pulumi.yaml", good);
@@ -167,16 +153,9 @@ describe("hostile input", function () {
         const stacks = { dev: ["dev"], staging: ["staging"], production: ["production"] };
         const sample = read("branching/branches.yaml");
         fc.assert(
-            fc.property(
-                fc.oneof(
-                    hostileText,
-                    hostileValue.map((value) => stringify(value)),
-                    mutationsOf(sample),
-                ),
-                (text) => {
-                    onlyRefuses(InputError, () => parseBranchMap(text, stacks));
-                },
-            ),
+            fc.property(hostileYaml(sample), (text) => {
+                onlyRefuses(InputError, () => parseBranchMap(text, stacks));
+            }),
             { numRuns: Math.min(RUNS, 1000) },
         );
     });

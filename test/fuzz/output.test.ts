@@ -148,12 +148,12 @@ describe("hostile text on its way out", function () {
 
 /** What a shell makes of a line: the words of each program that it would start. */
 function words(line: string): string[][] {
-    const say = (program: string): string =>
-        `${program}() { printf '%s\\0' ${program} "$@" '' >&2; printf '\\036' >&2; }`;
+    // Two of them run at the same time: each call is one write, or the words of one get among those of the other.
+    const say = (program: string): string => `${program}() { printf '%s\\0' ${program} "$@" '' '\u001e' >&2; }`;
     const script = `${say("kubectl")}\n${say("curl")}\n${line}\nwait`;
     const printed = execFileSync("sh", ["-c", `{ ${script}\n} 2>&1 >/dev/null`], { encoding: "utf8" });
     return printed
-        .split("\u001e")
+        .split("\u001e\0")
         .slice(0, -1)
         .map((call) => call.split("\0").slice(0, -2));
 }

@@ -23,7 +23,7 @@ import { proxyFor } from "../../components/config/kubeconfig";
 import { readTarget } from "../../local/clusters/kubeconfig";
 import { rememberedCluster } from "../../local/clusters/remembered";
 import { simulatedCluster } from "../../local/clusters/simulated";
-import { fakeOrigin, scratch, type FakeOrigin, type Scratch } from "../unit/local-fakes";
+import { failure, fakeOrigin, scratch, type FakeOrigin, type Scratch } from "../unit/local-fakes";
 
 const can = (): Promise<CanRun> => Promise.resolve({ ok: true, reasons: [] });
 const cannot = (): Promise<CanRun> => Promise.resolve({ ok: false, reasons: ["not root", "no overlayfs"] });
@@ -375,13 +375,4 @@ function kubeconfig(user: unknown, server = "https://127.0.0.1:1"): string {
         `- {name: u, user: ${JSON.stringify(user)}}`,
         "",
     ].join("\n");
-}
-
-async function failure(promise: Promise<unknown>): Promise<string> {
-    try {
-        await promise;
-    } catch (error) {
-        return error instanceof Error ? error.message : String(error);
-    }
-    throw new Error("it did not fail");
 }

@@ -19,7 +19,7 @@ import { duration, ensureTools, findTools, onPath, type ToolOptions } from "../.
 import { findChecksum } from "../../local/tools/download";
 import { createOrigins } from "../../local/tools/origins";
 import { pins, type PublishedDownload, type ToolPin } from "../../local/tools/pins";
-import { fakeOrigin, scratch, type FakeOrigin, type Scratch } from "../unit/local-fakes";
+import { failure, fakeOrigin, scratch, type FakeOrigin, type Scratch } from "../unit/local-fakes";
 
 const neverAsked = {
     problem: (): Promise<string | undefined> => Promise.resolve("nothing.invalid refuses connections"),
@@ -493,12 +493,3 @@ describe("getting the tools", () => {
         return readFileSync(join(place.path, "archive"));
     }
 });
-
-async function failure(promise: Promise<unknown>): Promise<string> {
-    try {
-        await promise;
-    } catch (error) {
-        return error instanceof Error ? error.message : String(error);
-    }
-    throw new Error("it did not fail");
-}

@@ -5,7 +5,7 @@ import { parse } from "yaml";
 import { loadBranchMap, stacksByEnvironment } from "../../branching/map";
 import { rulesetFilter, spellings, workflowFilter } from "../../branching/generators/refs";
 import { resolve } from "../../branching/resolve";
-import { WorkflowRun } from "../workflow/runner";
+import { setUpActions, WorkflowRun } from "../workflow/runner";
 import type { Workflow } from "../workflow/workflow";
 import { type Scratch, scratch } from "../unit/local-fakes";
 
@@ -71,7 +71,6 @@ describe("the workflows: what runs after what", function () {
         const ref = `refs/heads/${branch}`;
         const event = base === undefined ? "push" : "pull_request";
         programs(answers, resolve(map, stacks, { event, ref, ...(base === undefined ? {} : { base }) }));
-        const nothing = (): void => undefined;
         return WorkflowRun.of({
             workflow: read(base === undefined ? "push.yaml" : "pull-request.yaml"),
             github: {
@@ -89,13 +88,8 @@ describe("the workflows: what runs after what", function () {
                         recursive: true,
                     });
                 },
-                "actions/setup-node": nothing,
-                "actions/setup-go": nothing,
-                "actions/cache": nothing,
-                "pulumi/actions": nothing,
-                "pulumi/auth-actions": nothing,
-                "sigstore/cosign-installer": nothing,
-                "npm ci": nothing,
+                ...setUpActions,
+                "npm ci": () => undefined,
                 ".ci/run": () => {
                     fs.appendFileSync(path.join(folder.path, "calls"), ".ci/run\n");
                 },

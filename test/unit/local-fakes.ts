@@ -61,3 +61,13 @@ export async function fakeOrigin(answer: RequestListener): Promise<FakeOrigin> {
             }),
     };
 }
+
+/** What a promise was rejected with, in words; an error when it was not. */
+export async function failure(promise: Promise<unknown>): Promise<string> {
+    try {
+        await promise;
+    } catch (error) {
+        return error instanceof Error ? error.message : String(error);
+    }
+    throw new Error("it did not fail");
+}

@@ -30,6 +30,18 @@ export interface JobResult {
 /** A step that is done here instead of by an action. Throws to fail it. */
 export type Standin = (folder: string, step: Step, filled: Readonly<Record<string, string>>) => void;
 
+/** Actions that bring programs, packages or a log-in, all of which a test has already. */
+export const setUpActions: Readonly<Record<string, Standin>> = Object.fromEntries(
+    [
+        "actions/setup-node",
+        "actions/setup-go",
+        "actions/cache",
+        "pulumi/actions",
+        "pulumi/auth-actions",
+        "sigstore/cosign-installer",
+    ].map((action) => [action, () => undefined]),
+);
+
 export interface WorkflowEvent {
     /** The text of the workflow's file. */
     readonly workflow: string;

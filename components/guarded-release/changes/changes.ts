@@ -40,8 +40,7 @@ export function changesBetween(before: readonly RenderedObject[], after: readonl
         if (was === undefined) return [{ name, action: "create", fields: [], restartsPods: false }];
         if (is === undefined) return [{ name, action: "delete", fields: [], restartsPods: false }];
         const fields = fieldChanges([], was, is);
-        const restartsPods = isWorkload(is) && fields.some(({ path: [a, b] }) => a === "spec" && b === "template");
-        return fields.length === 0 ? [] : [{ name, action: "update", fields, restartsPods }];
+        return fields.length === 0 ? [] : [{ name, action: "update", fields, restartsPods: restartsPods(is, fields) }];
     });
     return changes.sort((a, b) => compareText(a.name, b.name));
 }
@@ -60,8 +59,12 @@ export function pathText(path: readonly string[]): string {
 /** Kinds whose controller replaces the pods when the template changes. */
 const WORKLOADS = ["DaemonSet", "Deployment", "ReplicationController", "StatefulSet"];
 
-function isWorkload({ kind }: RenderedObject): boolean {
-    return WORKLOADS.includes(kind);
+/** Whether a change of these fields replaces the pods of an object. */
+export function restartsPods(
+    { kind }: Pick<RenderedObject, "kind">,
+    fields: readonly Pick<FieldChange, "path">[],
+): boolean {
+    return WORKLOADS.includes(kind) && fields.some(({ path: [a, b] }) => a === "spec" && b === "template");
 }
 
 function byIdentity(objects: readonly RenderedObject[]): Map<string, RenderedObject> {

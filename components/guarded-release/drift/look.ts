@@ -1,12 +1,12 @@
 import { Agent } from "node:https";
 import type { ApiAccess } from "../../config/kubeconfig";
 import { redactedText, redactedValue } from "../changes/redaction";
-import { type ApiAnswer, type ApiRequest, request } from "../live/api";
+import { type ApiAnswer, type ApiRequest, request, statusMessage } from "../live/api";
 import { objectPaths } from "../live/object-paths";
 import type { HelmRecord } from "../live/record";
 import type { RenderedObject } from "../render/render";
 import { patchFor, type SentPatch } from "../safety/dry-run";
-import { at, type Fields } from "../safety/patch";
+import type { Fields } from "../safety/patch";
 import { placeOf } from "../safety/permissions";
 import { shapeOf } from "../safety/merge-keys";
 import { extraObjects, type ExtraObject } from "./extra-objects";
@@ -222,13 +222,7 @@ function redactedField({ path, release, live, by }: FieldDrift, kind: string): F
     return { path, release: of(release), live: of(live), ...(by !== undefined && { by }) };
 }
 
-/** The API server's own words, which stand in a `Status` object. */
 function answerText(status: number, body: string): string {
-    let message: unknown;
-    try {
-        message = at(JSON.parse(body), ["message"]);
-    } catch {
-        message = undefined;
-    }
-    return `the API server answers ${status}${typeof message === "string" ? `: ${redactedText(message)}` : ""}`;
+    const message = statusMessage(body);
+    return `the API server answers ${status}${message === "" ? "" : `: ${redactedText(message)}`}`;
 }

@@ -127,6 +127,16 @@ function tunnel(proxy: string, target: URL, signal: AbortSignal): Promise<Duplex
     });
 }
 
+/** The API server's own words about what it did not do, which stand in a `Status` object; "" where there are none. */
+export function statusMessage(body: string): string {
+    try {
+        const { message } = JSON.parse(body) as { message?: unknown };
+        return typeof message === "string" ? message : "";
+    } catch {
+        return "";
+    }
+}
+
 /** Why no answer came, as the end of a sentence that starts with the server. */
 export function connectionProblem(error: unknown, timeoutMs: number): string {
     if (!(error instanceof Error)) return "could not be reached";

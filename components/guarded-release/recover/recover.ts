@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApiAccess } from "../../config/kubeconfig";
-import { type ApiAnswer, type ApiRequest, request } from "../live/api";
+import { type ApiAnswer, type ApiRequest, request, statusMessage } from "../live/api";
 import { assumedRecord } from "../safety/assumed";
 import { patchFor } from "../safety/dry-run";
 import type { OpenedRecords } from "../live/live";
@@ -267,16 +267,6 @@ async function ask(
     const answer = await request(access, { ...asked, timeoutMs: REQUEST_MS });
     if ((answer.status >= 200 && answer.status < 300) || fine.includes(answer.status)) return answer;
     throw new NotRecoverable(
-        `${asked.method ?? "GET"} ${asked.path}: the API server answers ${answer.status}: ${messageOf(answer.body)}`,
+        `${asked.method ?? "GET"} ${asked.path}: the API server answers ${answer.status}: ${statusMessage(answer.body)}`,
     );
-}
-
-/** The API server's own words, which stand in a `Status` object. */
-function messageOf(body: string): string {
-    try {
-        const { message } = JSON.parse(body) as { message?: unknown };
-        return typeof message === "string" ? message : "";
-    } catch {
-        return "";
-    }
 }
