@@ -61,7 +61,9 @@ export function toYaml(manifests: readonly Manifest[]): string {
             for (const [index, { why }] of rules.entries()) {
                 const list = document.get("rules") as YAMLSeq<YAMLMap>;
                 const rule = list.items[index];
-                if (rule !== undefined) rule.commentBefore = why.map((line) => ` ${line}`).join("\n");
+                // A reason is one line: the library writes a line of nothing but other kinds of space without its "#".
+                if (rule !== undefined)
+                    rule.commentBefore = why.map((line) => ` ${line.replace(/\s+/g, " ")}`).join("\n");
             }
             visit(document, {
                 Seq: (_, list) => {

@@ -23,6 +23,7 @@ export const toolNames = [
     "actionlint",
     "promtool",
     "prometheus",
+    "kube-network-policies",
 ] as const;
 export type ToolName = (typeof toolNames)[number];
 
@@ -59,8 +60,9 @@ export interface ToolPin {
     readonly version: string;
     /** Versions that will do when the machine has the tool already, as a semver range. */
     readonly accepts: string;
-    readonly versionArguments: readonly string[];
-    /** Finds the version in what these arguments print; its first group is the version without "v". */
+    /** Undefined for a Go program that does not tell: its version is looked for in the program itself. */
+    readonly versionArguments?: readonly string[];
+    /** Finds the version in what these arguments print, or in the program; its first group is the version without "v". */
     readonly versionPattern: RegExp;
     /** Undefined where nothing is published, or nothing with a checksum. */
     readonly download: (platform: Platform) => PublishedDownload | undefined;
@@ -84,6 +86,7 @@ export const groupMegabytes: Readonly<Record<string, { readonly modules: number;
     crane: { modules: 100, compiled: 300 },
     prometheus: { modules: 1100, compiled: 1100 },
     actionlint: { modules: 50, compiled: 200 },
+    "network-policies": { modules: 300, compiled: 500 },
 };
 
 const semver = String.raw`v?(\d+\.\d+\.\d+[-+.\w]*)`;
@@ -347,4 +350,18 @@ export const pins: Readonly<Record<ToolName, ToolPin>> = {
     promtool: prometheus("promtool"),
     // Without its own pages: those are made by another tool chain, and what is asked here is its API.
     prometheus: prometheus("prometheus"),
+    "kube-network-policies": {
+        version: "0.8.0",
+        accepts: ">=0.8.0 <0.9.0-0",
+        // Go writes its modules into each program it builds: `dep`, path, version and sum, with tabs between them.
+        versionPattern: new RegExp(String.raw`\tsigs\.k8s\.io/kube-network-policies\t${semver}[\t\n]`),
+        // Only images are published.
+        download: () => undefined,
+        build: {
+            group: "network-policies",
+            module: "sigs.k8s.io/kube-network-policies@v0.8.0",
+            package: "sigs.k8s.io/kube-network-policies/cmd",
+            variables: {},
+        },
+    },
 };

@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, satisfies } from "semver";
@@ -18,6 +18,12 @@ export async function askVersion(
     variables: Variables,
     timeLimit: number,
 ): Promise<AskedVersion> {
+    if (pin.versionArguments === undefined) {
+        const written = pin.versionPattern.exec(await readFile(program, "latin1"))?.[1];
+        return written === undefined
+            ? { problem: "it does not say which version it was built from" }
+            : { version: written };
+    }
     // Telling a version must not phone home, need a cluster, or leave a folder in the user's home.
     const scratch = await mkdtemp(join(tmpdir(), "ml-api-version-"));
     const quiet = { PULUMI_SKIP_UPDATE_CHECK: "true", PULUMI_HOME: scratch, KUBECONFIG: "/dev/null" };

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import { thorough } from "../thorough";
 import { errorsOf, outcomes, schemaErrors, seed, type Outcome, type Value, type Values } from "./helm";
 import {
     changed,
@@ -225,7 +226,7 @@ function anyValid({ schema, path }: Key): fc.Arbitrary<Value> {
 
 describe("chart: random valid values", function () {
     this.timeout(300_000);
-    const runs = 300;
+    const runs = thorough ? 300 : 100;
 
     it(`are rendered, or refused in a sentence, in ${runs} mixtures over the examples`, async () => {
         const shownIn = new Map(examples.map((example): [Example, Place[]] => [example, []]));

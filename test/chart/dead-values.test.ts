@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { itThoroughly } from "../thorough";
 import { effects, triesFor, type Effect } from "./effects";
 import { leafKeys, nameOf } from "./keys";
 
@@ -27,7 +28,7 @@ describe(`chart: values without effect (${leafKeys.length} values)`, function ()
         expect(without.map(nameOf), "add an example to chart/ci/, or a value to `texts`").to.deep.equal([]);
     });
 
-    it("has none: each changes what is rendered in an example", async () => {
+    itThoroughly("has none: each changes what is rendered in an example", async () => {
         expect(leafKeys.length).to.be.at.least(90);
         expect((await effects()).renders).to.be.at.least(leafKeys.length);
         expect(await keysWith("is refused"), "every change that was tried is refused").to.deep.equal(

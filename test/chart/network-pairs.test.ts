@@ -1,35 +1,9 @@
 import { expect } from "chai";
 import * as fs from "node:fs";
-import { BlockList, isIPv6 } from "node:net";
 import * as path from "node:path";
 import { objectsIn } from "../../components/guarded-release/render/manifest";
 import type { RenderedObject } from "../../components/guarded-release/render/render";
-
-/** Whoever sends or gets a packet: a pod, or an address outside the cluster. */
-type End =
-    | { readonly name: string; readonly namespace: string; readonly labels: Labels }
-    | { readonly name: string; readonly address: string };
-type Labels = Readonly<Record<string, string>>;
-
-interface Selector {
-    readonly matchLabels?: Labels | null;
-}
-interface Peer {
-    readonly podSelector?: Selector;
-    readonly namespaceSelector?: Selector;
-    readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
-}
-interface Rule {
-    readonly ports?: readonly { readonly port: number; readonly protocol: string }[];
-    readonly from?: readonly Peer[];
-    readonly to?: readonly Peer[];
-}
-interface Policy {
-    readonly podSelector: Selector;
-    readonly policyTypes: readonly string[];
-    readonly ingress?: readonly Rule[];
-    readonly egress?: readonly Rule[];
-}
+import { allowed, type End, type Labels, type Policy } from "./network-rules";
 
 const HERE = "ml-api";
 const GOLDEN = path.join(__dirname, "golden");
@@ -49,8 +23,8 @@ const STRANGERS: readonly End[] = [
 ];
 
 /**
- * What the NetworkPolicies allow, by Kubernetes' own rules (kubernetes.io/docs/concepts/services-networking/network-policies), for every
- * pair of pods, neighbours and addresses. No packet is sent: no engine that enforces them runs where the tests run.
+ * What the NetworkPolicies allow, by Kubernetes' own rules, for every pair of pods, neighbours and addresses of every render.
+ * test/cluster/network-node.test.ts sends packets, and has an engine decide over them.
  */
 describe("chart: every pair of pods, by the rules of its NetworkPolicies", () => {
     it("is looked at in every render but the one that turns them off", () => {
@@ -63,7 +37,8 @@ describe("chart: every pair of pods, by the rules of its NetworkPolicies", () =>
         if (policies.length === 0) continue;
         const pods = podsOf(objects);
         const port = portOf(objects);
-        const reach = (from: End, to: End, at = port, protocol = "TCP") => allowed(policies, from, to, at, protocol);
+        const reach = (from: End, to: End, at = port, protocol = "TCP") =>
+            allowed({ policies, here: HERE }, from, to, at, protocol);
 
         it(`${render}: all that is reached is the API, at its port`, () => {
             expect(pods.length).to.be.at.least(2);
@@ -105,11 +80,13 @@ describe("the rules themselves", () => {
     const pod = (app: string): End => ({ name: app, namespace: HERE, labels: { app } });
     const [a, b] = [pod("a"), pod("b")];
     const policy = (rest: object): Policy => ({ podSelector: {}, policyTypes: ["Ingress", "Egress"], ...rest });
+    const passes = (policies: readonly Policy[], from: End, to: End, port: number): boolean =>
+        allowed({ policies, here: HERE }, from, to, port, "TCP");
 
     it("let everything pass that no policy selects, and nothing that one selects without a word", () => {
-        expect(allowed([], a, b, 80, "TCP")).to.equal(true);
-        expect(allowed([policy({})], a, b, 80, "TCP")).to.equal(false);
-        expect(allowed([policy({ ingress: [{}], egress: [{}] })], a, b, 80, "TCP")).to.equal(true);
+        expect(passes([], a, b, 80)).to.equal(true);
+        expect(passes([policy({})], a, b, 80)).to.equal(false);
+        expect(passes([policy({ ingress: [{}], egress: [{}] })], a, b, 80)).to.equal(true);
     });
     it("add up, need both ends, and know exceptions of ranges", () => {
         const out = policy({
@@ -118,63 +95,17 @@ describe("the rules themselves", () => {
             egress: [{ to: [{ podSelector: {} }] }],
         });
         const shut = policy({ policyTypes: ["Ingress"], podSelector: { matchLabels: { app: "b" } } });
-        expect(allowed([out], a, b, 80, "TCP")).to.equal(true);
-        expect(allowed([out, shut], a, b, 80, "TCP")).to.equal(false);
-        expect(allowed([out, shut, policy({ ingress: [{}], egress: [{}] })], a, b, 80, "TCP")).to.equal(true);
+        expect(passes([out], a, b, 80)).to.equal(true);
+        expect(passes([out, shut], a, b, 80)).to.equal(false);
+        expect(passes([out, shut, policy({ ingress: [{}], egress: [{}] })], a, b, 80)).to.equal(true);
         const range = policy({
             egress: [{ to: [{ ipBlock: { cidr: "0.0.0.0/0", except: ["169.254.169.254/32"] } }] }],
         });
-        expect(allowed([range], a, { name: "x", address: "192.0.2.1" }, 443, "TCP")).to.equal(true);
-        expect(allowed([range], a, { name: "x", address: "169.254.169.254" }, 443, "TCP")).to.equal(false);
-        expect(allowed([range], a, b, 443, "TCP"), "pods are not meant by ranges").to.equal(false);
+        expect(passes([range], a, { name: "x", address: "192.0.2.1" }, 443)).to.equal(true);
+        expect(passes([range], a, { name: "x", address: "169.254.169.254" }, 443)).to.equal(false);
+        expect(passes([range], a, b, 443), "pods are not meant by ranges").to.equal(false);
     });
 });
-
-function allowed(policies: readonly Policy[], from: End, to: End, port: number, protocol: string): boolean {
-    const passes = (end: End, other: End, type: "Ingress" | "Egress"): boolean => {
-        if (!("namespace" in end) || end.namespace !== HERE) return true;
-        const selecting = policies.filter(
-            ({ podSelector, policyTypes }) => policyTypes.includes(type) && selects(podSelector, end.labels),
-        );
-        if (selecting.length === 0) return true;
-        return selecting
-            .flatMap((policy) => (type === "Ingress" ? policy.ingress : policy.egress) ?? [])
-            .some((rule) => {
-                const peers = type === "Ingress" ? rule.from : rule.to;
-                const ports = rule.ports ?? [];
-                return (
-                    (ports.length === 0 || ports.some((one) => one.port === port && one.protocol === protocol)) &&
-                    (peers === undefined || peers.length === 0 || peers.some((peer) => isMeant(peer, other)))
-                );
-            });
-    };
-    return passes(from, to, "Egress") && passes(to, from, "Ingress");
-}
-
-function isMeant({ ipBlock, podSelector, namespaceSelector }: Peer, end: End): boolean {
-    if ("address" in end) {
-        if (ipBlock === undefined) return false;
-        const holds = (cidr: string): boolean => {
-            const [network = "", bits] = cidr.split("/");
-            if (isIPv6(network) !== isIPv6(end.address)) return false;
-            const list = new BlockList();
-            list.addSubnet(network, Number(bits), isIPv6(network) ? "ipv6" : "ipv4");
-            return list.check(end.address, isIPv6(end.address) ? "ipv6" : "ipv4");
-        };
-        return holds(ipBlock.cidr) && !(ipBlock.except ?? []).some(holds);
-    }
-    // Whether a range means pods depends on the network plug-in; nothing here may rely on it.
-    if (ipBlock !== undefined) return false;
-    const inNamespace =
-        namespaceSelector === undefined
-            ? end.namespace === HERE
-            : selects(namespaceSelector, { "kubernetes.io/metadata.name": end.namespace });
-    return inNamespace && (podSelector === undefined || selects(podSelector, end.labels));
-}
-
-function selects({ matchLabels }: Selector, labels: Labels): boolean {
-    return Object.entries(matchLabels ?? {}).every(([key, value]) => labels[key] === value);
-}
 
 function podsOf(objects: readonly RenderedObject[]): { name: string; namespace: string; labels: Labels }[] {
     return objects.flatMap(({ kind, metadata, spec }) => {

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { itThoroughly } from "../thorough";
 import { Checkout, type Ended } from "./checkout";
 
 /** How Pulumi writes "not known before the update" and "secret" into a preview. */
@@ -317,7 +318,10 @@ describe("deploying", function () {
                 ["the chart ./chart cannot be rendered", /chart\.metadata\.name|name is required/],
             ],
         ] as [string, string, string | RegExp, string, (string | RegExp)[]][]) {
-            it(`is refused in the preview: ${what}`, async () => {
+            const test = ["a misspelt config key", "a misspelt value", "a broken template"].includes(what)
+                ? it
+                : itThoroughly;
+            test(`is refused in the preview: ${what}`, async () => {
                 await edited(file, from, to, async () => {
                     refused(await checkout.pulumi("preview", "--stack", "dev"), ...words);
                 });

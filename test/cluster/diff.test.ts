@@ -7,6 +7,7 @@ import { compareWithCluster } from "../../cli/diff-compare";
 import type { StackDiff } from "../../cli/diff-report";
 import { renderStack } from "../../cli/rendered-stack";
 import { canonicalJson } from "../../components/guarded-release/render/digest";
+import { itThoroughly } from "../thorough";
 import { Checkout, succeeded } from "./checkout";
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -130,7 +131,7 @@ describe("ml-api diff against a live release", function () {
 });
 
 describe("ml-api check", () => {
-    it("passes in a fresh clone that has no cluster, no token and no secret", () => {
+    itThoroughly("passes in a fresh clone that has no cluster, no token and no secret", () => {
         const origin = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-origin-"));
         const clone = path.join(origin, "clone");
         const git = (cwd: string, ...args: string[]) => {

@@ -12,6 +12,7 @@ import { enterNode, nodeCluster } from "../../local/clusters/node";
 import { buildImage } from "../../local/image/build";
 import { loadImage } from "../../local/image/load";
 import { checkoutHash, checkoutRoot } from "../../local/paths";
+import { thorough } from "../thorough";
 import { Checkout, type Ended, succeeded } from "./checkout";
 import { DrilledStack, evidenceIn, failedWith, type TimedEnd } from "./drill";
 import type { ServerLine } from "./model-server";
@@ -23,9 +24,9 @@ const AT_ONCE = 5;
 /** Seconds: long enough for what is to be seen, and no longer. */
 const RELEASE_TIMEOUT = 45;
 const BUDGET = 10;
-/** Six for a shorter run, `make test-all` has every one; `DRILLS=crash,hook` narrows the test. */
-const SIX = ["image", "crash", "memory", "slow", "secret", "hook"];
-const ONLY = process.env["DRILLS"]?.split(",") ?? (process.env["ML_API_TEST_ALL"] === "1" ? undefined : SIX);
+/** Three for a shorter run, `make test-all` has every one; `DRILLS=crash,hook` narrows the test. */
+const THREE = ["image", "crash", "hook"];
+const ONLY = process.env["DRILLS"]?.split(",") ?? (thorough ? undefined : THREE);
 
 /** A server whose behaviour is Python: `get(path)` and `post()` give a status, `start` runs before it listens. */
 function server({ get = "200", post = "200", start = "pass", port = 'int(os.environ["PORT"])' }): string[] {

@@ -17,6 +17,7 @@ import { checkoutHash } from "../../local/paths";
 import { isAlive, killAll, listProcesses } from "../../local/processes";
 import { run, type RunResult } from "../../local/run";
 import { ensureTools } from "../../local/tools";
+import { itThoroughly } from "../thorough";
 
 // An instance of its own, the same for each run of this checkout: what a killed run left, the next one removes.
 const instance = createHash("sha256").update(`${checkoutHash()} node test`).digest("hex").slice(0, 10);
@@ -226,7 +227,7 @@ describe("the local node", function () {
         expect(await nodeCluster.status(context)).to.deep.equal({ state: "absent" });
     });
 
-    it("leaves nothing behind when its start was killed half-way, and starts after that", async () => {
+    itThoroughly("leaves nothing behind when its start was killed half-way, and starts after that", async () => {
         for (const after of [400, 2500]) {
             const starting = startElsewhere();
             await until(isMade);

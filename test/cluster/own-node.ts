@@ -6,7 +6,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { stringify } from "yaml";
 import { clusterContext, type ClusterInfo } from "../../local/clusters/cluster";
-import { enterNode, nodeCluster } from "../../local/clusters/node";
+import { enterNode, nodeCluster, runInNode } from "../../local/clusters/node";
 import { daemonCgroup, members } from "../../local/clusters/node/cgroups";
 import { containerdSocket, serviceRange } from "../../local/clusters/node/configuration";
 import { nodeDevice } from "../../local/clusters/node/network";
@@ -37,6 +37,10 @@ export interface OwnNode {
     beside(namespace: string): Promise<OwnNode>;
     /** Starts a program of this checkout (TypeScript) inside the node's network, where Services have their addresses. */
     start(program: string, ...args: readonly string[]): Promise<ChildProcess>;
+    /** Runs a program in the node's namespaces, with the node's own iptables. @returns its standard output; an error when it fails */
+    inside(...command: readonly string[]): Promise<string>;
+    /** Starts one there; the caller ends it. */
+    spawnInside(command: readonly string[], variables?: NodeJS.ProcessEnv): Promise<ChildProcess>;
     /** Lets the node learn of pods so many seconds late, as nodes of a large or busy cluster do. @returns ends it */
     learnLate(seconds: number): Promise<() => void>;
     down(): Promise<void>;
@@ -136,6 +140,12 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
                 env,
                 stdio: ["pipe", "pipe", "inherit"],
             });
+        },
+        inside: async (...command) => (await runInNode(context, command, { timeLimit: 60_000 })).stdout,
+        spawnInside: async ([...command], more = {}) => {
+            const [program = "", ...words] = [...(await enterNode(context)), ...command];
+            const { env } = await nodeParts(context);
+            return spawn(program, words, { env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
         },
         learnLate: async (seconds) => {
             const { mounts, cgroup } = await siteOf(context);

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { itThoroughly } from "../thorough";
 import { Checkout, type Ended } from "./checkout";
 
 /** The policy pack on a real engine. What each rule finds is tested in test/unit/policy.test.ts. */
@@ -37,7 +38,7 @@ describe("policy pack", () => {
         expect(text).to.contain("protected").and.to.contain('set ml-api:protect: "true" in the stack file');
     });
 
-    it("only warns of the same in dev", async () => {
+    itThoroughly("only warns of the same in dev", async () => {
         checkout.edit("chart/environment/dev/values-dev.yaml", "localhost/mf-demo", "docker.io/team/churn");
         const { code, text } = await preview("dev");
         expect(code, text).to.equal(0);

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { forgetStackSalt } from "../../local/stack-salt";
+import { itThoroughly } from "../thorough";
 import { skipWithoutNode } from "./own-node";
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -136,32 +137,35 @@ describe("from a clone to a prediction", function () {
         expect((await asked)?.text).to.contain('"predictions"');
     });
 
-    it("runs staging and production beside it, as typed", async () => {
+    itThoroughly("runs staging and production beside it, as typed", async () => {
         for (const stack of ["staging", "production"]) {
             succeeded(await shell(`pulumi up -s ${stack} --yes --skip-preview`));
             expect(succeeded(await mlApi(["predict", stack])).text).to.match(/200 in \d+ ms/);
         }
     });
 
-    it("survives being interrupted in the middle of an update: the old version serves, and the next run works", async () => {
-        const values = path.join(clone, "chart", "environment", "dev", "values-dev.yaml");
-        fs.writeFileSync(values, fs.readFileSync(values, "utf8").replace("replicas: 1", "replicas: 2"));
-        let interrupted = false;
-        const ended = await mlApi(["up", "dev"], (text, pid) => {
-            if (interrupted || !/Release mf-demo updating/.test(text)) return;
-            interrupted = true;
-            process.kill(pid, "SIGTERM");
-        });
-        expect(interrupted, ended.text).to.equal(true);
-        expect(ended.code, ended.text).not.to.equal(0);
-        expect(succeeded(await mlApi(["predict", "dev"])).text).to.match(/200 in \d+ ms/);
-        expect(succeeded(await mlApi(["up", "dev"])).text).to.match(/200 in \d+ ms/);
-        expect(
-            succeeded(
-                await shell("kubectl -n mf-demo-dev get deployment mf-demo -o jsonpath='{.status.readyReplicas}'"),
-            ).text,
-        ).to.equal("2");
-    });
+    itThoroughly(
+        "survives being interrupted in the middle of an update: the old version serves, and the next run works",
+        async () => {
+            const values = path.join(clone, "chart", "environment", "dev", "values-dev.yaml");
+            fs.writeFileSync(values, fs.readFileSync(values, "utf8").replace("replicas: 1", "replicas: 2"));
+            let interrupted = false;
+            const ended = await mlApi(["up", "dev"], (text, pid) => {
+                if (interrupted || !/Release mf-demo updating/.test(text)) return;
+                interrupted = true;
+                process.kill(pid, "SIGTERM");
+            });
+            expect(interrupted, ended.text).to.equal(true);
+            expect(ended.code, ended.text).not.to.equal(0);
+            expect(succeeded(await mlApi(["predict", "dev"])).text).to.match(/200 in \d+ ms/);
+            expect(succeeded(await mlApi(["up", "dev"])).text).to.match(/200 in \d+ ms/);
+            expect(
+                succeeded(
+                    await shell("kubectl -n mf-demo-dev get deployment mf-demo -o jsonpath='{.status.readyReplicas}'"),
+                ).text,
+            ).to.equal("2");
+        },
+    );
 
     it("says what to do when the sample was edited without its tag", async () => {
         fs.appendFileSync(path.join(clone, "examples", "mf-demo", "train.py"), "\n");

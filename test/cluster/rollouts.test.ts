@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { itThoroughly, thorough } from "../thorough";
 import { skipWithoutNode, ownNode, type OwnNode } from "./own-node";
 import {
     type Change,
@@ -10,15 +11,14 @@ import {
     shortcomings,
 } from "./rollouts";
 
-/** A shorter run shows two kinds once, `make test-all` all of them twice. ROLLOUTS=image,keys narrows it to these. */
-const all = process.env["ML_API_TEST_ALL"] === "1";
+/** A shorter run shows one kind once, `make test-all` all of them twice. ROLLOUTS=image,keys narrows it to these. */
 const asked = process.env["ROLLOUTS"]?.split(",");
 const kinds: readonly RolloutKind[] =
     asked !== undefined
         ? rolloutKinds.filter((kind) => asked.includes(kind))
-        : all
+        : thorough
           ? rolloutKinds.flatMap((kind) => [kind, kind])
-          : ["image", "config"];
+          : ["image"];
 
 /**
  * The chart's own times on a real node: 61.5 requests a second, whatever happens to the pods, half of them on new connections
@@ -61,21 +61,23 @@ describe("rollouts under load, on the local node", function () {
         });
     }
 
-    if (all) {
-        it("go through back again from a version that fails its verification: it alone fails requests", async () => {
+    itThoroughly(
+        "go through back again from a version that fails its verification: it alone fails requests",
+        async () => {
             const counted = await running().counted(await running().changeThatFails({}));
             told("a failed verification", counted);
             expect(Object.keys(counted.failed)).to.deep.equal(["status 500"]);
-        });
+        },
+    );
 
-        it("lose nothing when a candidate is asked first, and fails", async () => {
-            const counted = await running().counted(await running().changeThatFails({ candidate: true }));
-            told("a failed candidate", counted);
-            expect(counted.failed).to.deep.equal({});
-        });
-    }
+    itThoroughly("lose nothing when a candidate is asked first, and fails", async () => {
+        const counted = await running().counted(await running().changeThatFails({ candidate: true }));
+        told("a failed candidate", counted);
+        expect(counted.failed).to.deep.equal({});
+    });
 
-    it("lose something without the pause before a pod's end, or nobody could tell", async () => {
+    // A shorter run has the twin's (test/chart/drain.test.ts).
+    itThoroughly("lose something without the pause before a pod's end, or nobody could tell", async () => {
         const counted = await running().counted(await running().changeWithoutPreStop());
         told("without preStop", counted);
         const lost = Object.values(counted.failed).reduce((sum, count) => sum + count, 0);

@@ -20,6 +20,7 @@ import { freePorts } from "../../local/ports";
 import { isAlive, killAll, listProcesses } from "../../local/processes";
 import { run } from "../../local/run";
 import { ensureTools } from "../../local/tools";
+import { itThoroughly } from "../thorough";
 
 /** A real control plane, started and stopped for real, in a place of its own. Needs the tools of local/tools. */
 describe("the simulated cluster", function () {
@@ -87,7 +88,7 @@ describe("the simulated cluster", function () {
     });
 
     for (const part of ["etcd", "kube-apiserver", "kube-controller-manager", "kwok-controller"]) {
-        it(`comes back with what was deployed after its ${part} was killed`, async () => {
+        itThoroughly(`comes back with what was deployed after its ${part} was killed`, async () => {
             const info = await simulatedCluster.up(context);
             await kubectl(info, "create", "configmap", "kept");
             killAll(
@@ -105,7 +106,7 @@ describe("the simulated cluster", function () {
         });
     }
 
-    it("takes other ports when, after everything was killed, somebody else has one of its own", async () => {
+    itThoroughly("takes other ports when, after everything was killed, somebody else has one of its own", async () => {
         const info = await simulatedCluster.up(context);
         await kubectl(info, "create", "configmap", "kept");
         const killed = pids();
@@ -122,7 +123,7 @@ describe("the simulated cluster", function () {
         }
     });
 
-    it("tries other ports when somebody takes one between the choice and the start", async () => {
+    itThoroughly("tries other ports when somebody takes one between the choice and the start", async () => {
         const thief = createServer();
         await new Promise<void>((resolve) => thief.listen(0, "127.0.0.1", resolve));
         const address = thief.address();
@@ -158,7 +159,7 @@ describe("the simulated cluster", function () {
         }
     });
 
-    it("starts anew over a creation that was killed half-way, whose parts go on starting", async () => {
+    itThoroughly("starts anew over a creation that was killed half-way, whose parts go on starting", async () => {
         const script = `require("ts-node/register/transpile-only");
             const { simulatedCluster } = require("./local/clusters/simulated");
             const { clusterContext } = require("./local/clusters/cluster");

@@ -91,7 +91,7 @@ describe("hostile text on its way out", function () {
                 expect((binding?.["subjects"] as { name: string }[])[0]?.name).to.equal(name);
                 expect(role?.["rules"]).to.have.lengthOf(1);
             }),
-            { numRuns: RUNS },
+            { numRuns: RUNS, examples: [["", "\n\u2028"]] },
         );
     });
 

@@ -105,6 +105,7 @@ describe("the pins of the tools", () => {
         ["crane", "0.22.1", "0.22.1"],
         ["promtool", "promtool, version 3.15.0 (branch: , revision: unknown)\n  build user:", "3.15.0"],
         ["prometheus", "prometheus, version 3.15.0 (branch: , revision: unknown)\n  build user:", "3.15.0"],
+        ["kube-network-policies", "\x00dep\tsigs.k8s.io/kube-network-policies\tv0.8.0\th1:dz=\n", "0.8.0"],
         ["actionlint", "v1.7.12\ninstalled by building from source", "1.7.12"],
     ] as const) {
         it(`know what ${name} prints`, () => {

@@ -9,7 +9,7 @@ import { writeWhole } from "./record";
 export const nodeName = "ml-api-node";
 export const contextName = "ml-api-node";
 /** Inside the node's network namespace; they meet nothing of this machine's network nor of another checkout's node. */
-const podRange = "10.244.0.0/24";
+export const podRange = "10.244.0.0/24";
 export const serviceRange = "10.96.0.0/16";
 export const kubernetesServiceAddress = "10.96.0.1";
 const clusterDomain = "cluster.local";
