@@ -152,15 +152,17 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
             const [proxy] = await members(daemonCgroup(mounts, cgroup, "kube-proxy"));
             if (proxy === undefined) throw new Error("no kube-proxy runs");
             const wake = () => process.kill(proxy, "SIGCONT");
+            let waking: NodeJS.Timeout | undefined;
             const turn = () => {
                 process.kill(proxy, "SIGSTOP");
-                setTimeout(wake, seconds * 1000);
+                waking = setTimeout(wake, seconds * 1000);
             };
             turn();
             // Awake for long enough to take in what has happened in between, on a busy machine too.
             const timer = setInterval(turn, seconds * 1000 + 2500);
             return () => {
                 clearInterval(timer);
+                clearTimeout(waking);
                 wake();
             };
         },
