@@ -55,7 +55,10 @@ const suites: Readonly<Record<string, (surroundings: Surroundings) => Promise<vo
 /** What the compiler and ESLint read, their settings and versions included. */
 const CODE = /\.(?:ts|m?js|json)$/;
 /** Lanes beside that of all others: one after the other in each. */
-const BESIDE = [["cluster"], ["node"], ["contract"], ["chart"]];
+const BESIDE = [
+    ["cluster", "process"],
+    ["node", "contract"],
+];
 const specs = (names: readonly string[]): string[] => names.map((name) => `test/cluster/${name}.test.ts`);
 /** Those with real pods. */
 const ON_NODE = specs([
