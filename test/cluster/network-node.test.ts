@@ -34,7 +34,13 @@ with concurrent.futures.ThreadPoolExecutor(32) as pool:
     print(json.dumps(list(pool.map(through, [tuple(target) for target in json.loads(sys.argv[1])]))))
 `;
 
-type Pod = Extract<End, { namespace: string }> & { readonly address: string };
+/** Where connections begin and end. */
+interface Place {
+    readonly end: End;
+    readonly address: string;
+    /** Runs Python there; undefined where none begins. */
+    readonly python?: (...args: readonly string[]) => Promise<string>;
+}
 interface Answer {
     readonly pair: string;
     readonly through: boolean;
@@ -45,34 +51,35 @@ interface Answer {
 describe("NetworkPolicies that are enforced, on the local node", function () {
     this.timeout(300_000);
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-network-"));
-    const ends: (() => Promise<void>)[] = [];
+    let engine = "";
     let node: OwnNode | undefined;
-    let world: readonly string[] = [];
-    let pods: readonly Pod[] = [];
+    let places: readonly Place[] = [];
     let policies: readonly Policy[] = [];
 
     before(async function () {
         await skipWithoutNode(this);
         // The first run of a machine downloads packages and builds tools and the image.
         this.timeout(3_600_000);
-        await ensureTools([ENGINE]);
+        engine = (await ensureTools([ENGINE]))[ENGINE].path;
         node = await ownNode("network test", HERE);
-        ends.push(() => node?.down() ?? Promise.resolve());
         const elsewhere = await node.beside(ELSEWHERE);
         await deploy();
         await start(node, "neighbour", {});
         for (const job of ["test", "verify"]) await start(node, `as-${job}`, labelsOf(job));
         await start(elsewhere, "stranger", {});
-        const outside = await outsideWorld(node, [WORLD.address, METADATA.address]);
-        ends.unshift(outside.remove);
-        world = outside.enter;
         policies = parseAllDocuments((await helm("get", "manifest", RELEASE)).stdout)
             .map((document) => document.toJS() as { kind?: string; spec: Policy } | null)
             .flatMap((object) => (object?.kind === "NetworkPolicy" ? [object.spec] : []));
-        pods = [...(await podsIn(node, HERE)), ...(await podsIn(elsewhere, ELSEWHERE))];
+        const world = await outsideWorld(node, [WORLD.address, METADATA.address]);
+        places = [
+            ...(await podsIn(node, HERE)),
+            ...(await podsIn(elsewhere, ELSEWHERE)),
+            { end: WORLD, address: WORLD.address, python: (...args) => running().inside(...world, "python3", ...args) },
+            { end: METADATA, address: METADATA.address },
+        ];
     });
     after(async () => {
-        for (const end of ends) await end();
+        await node?.down();
         fs.rmSync(folder, { recursive: true, force: true });
     });
 
@@ -119,7 +126,7 @@ describe("NetworkPolicies that are enforced, on the local node", function () {
         await on.kubectl("apply", "--filename", file);
         await on.kubectl("wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s");
     }
-    async function podsIn(on: OwnNode, namespace: string): Promise<Pod[]> {
+    async function podsIn(on: OwnNode, namespace: string): Promise<Place[]> {
         const { items } = JSON.parse(await on.kubectl("get", "pods", "--output", "json")) as {
             items: {
                 metadata: { name: string; labels?: Readonly<Record<string, string>> };
@@ -129,41 +136,26 @@ describe("NetworkPolicies that are enforced, on the local node", function () {
         return items
             .filter(({ status }) => status.phase === "Running")
             .map(({ metadata: { name, labels = {} }, status: { podIP } }) => ({
-                name,
-                namespace,
-                labels,
+                end: { name, namespace, labels },
                 address: podIP,
+                python: (...args) => on.kubectl("exec", name, "--", PYTHON, ...args),
             }));
     }
 
-    /** Every end asks every other one, at each port. */
+    /** Every place asks every other one, at each port; nobody outside is asked from outside. */
     async function answers(): Promise<readonly Answer[]> {
         const asked = await Promise.all(
-            [...pods, WORLD].map(async (from) => {
-                const targets = [...pods, ...("namespace" in from ? [WORLD, METADATA] : [])]
-                    .filter((to) => to !== from)
-                    .flatMap((to) => PORTS.map((port) => ({ to, port })));
-                const list = JSON.stringify(targets.map(({ to, port }) => [to.address, port]));
-                const said =
-                    "namespace" in from
-                        ? await running().kubectl(
-                              "-n",
-                              from.namespace,
-                              "exec",
-                              from.name,
-                              "--",
-                              PYTHON,
-                              "-c",
-                              CONNECT,
-                              list,
-                          )
-                        : await running().inside(...world, "python3", "-c", CONNECT, list);
-                const through = JSON.parse(said) as string[];
-                return targets.map(({ to, port }, index) => ({
+            places.map(async ({ end: from, python }) => {
+                if (python === undefined) return [];
+                const targets = places
+                    .filter(({ end: to }) => to !== from && ("namespace" in from || "namespace" in to))
+                    .flatMap((place) => PORTS.map((port) => ({ ...place, port })));
+                const list = JSON.stringify(targets.map(({ address, port }) => [address, port]));
+                const answered = JSON.parse(await python("-c", CONNECT, list)) as string[];
+                return targets.map(({ end: to, port }, index) => ({
                     pair: `${from.name} → ${to.name}, ${port}`,
-                    through: through[index] === "through",
-                    // A pod has an address as well; ranges that could mean pods are in none of these policies.
-                    mayPass: allowed({ policies, here: HERE }, endOf(from), endOf(to), port, "TCP"),
+                    through: answered[index] === "through",
+                    mayPass: allowed({ policies, here: HERE }, from, to, port, "TCP"),
                 }));
             }),
         );
@@ -177,25 +169,25 @@ describe("NetworkPolicies that are enforced, on the local node", function () {
     });
 
     it("let through what the rules say, and nothing else", async () => {
-        ends.unshift(await enforcePolicies(running(), folder));
+        await enforcePolicies(running(), engine, folder);
         const all = await eventually(async () => {
             const found = await answers();
             expect(found.filter(({ through, mayPass }) => through !== mayPass)).to.deep.equal([]);
             return found;
         }, 20);
-        const [let_, kept] = [all.filter(({ through }) => through), all.filter(({ through }) => !through)];
-        process.stdout.write(`    ${all.length} connections: ${let_.length} let through, ${kept.length} kept off\n`);
-        expect(kept.map(({ pair }) => pair)).to.include("neighbour → as-test, 8080");
-        for (const { name, labels } of pods.filter(({ namespace }) => namespace === HERE)) {
-            const component = labels["app.kubernetes.io/component"];
-            if (component !== undefined)
-                expect(kept.map(({ pair }) => pair)).to.include(`${name} → ${METADATA.name}, 8080`);
+        const pairs = (through: boolean) => all.filter((one) => one.through === through).map(({ pair }) => pair);
+        const [passed, keptOff] = [pairs(true), pairs(false)];
+        process.stdout.write(
+            `    ${all.length} connections: ${passed.length} let through, ${keptOff.length} kept off\n`,
+        );
+        expect(keptOff).to.include("neighbour → as-test, 8080");
+        for (const { end } of places) {
+            if (!("namespace" in end) || end.namespace !== HERE) continue;
+            const component = end.labels["app.kubernetes.io/component"];
+            if (component !== undefined) expect(keptOff).to.include(`${end.name} → ${METADATA.name}, 8080`);
             if (component !== "api") continue;
-            expect(kept.map(({ pair }) => pair)).to.include(`stranger → ${name}, 8080`);
-            expect(let_.map(({ pair }) => pair)).to.include.members([
-                `neighbour → ${name}, 8080`,
-                `as-test → ${name}, 8080`,
-            ]);
+            expect(keptOff).to.include(`stranger → ${end.name}, 8080`);
+            expect(passed).to.include.members([`neighbour → ${end.name}, 8080`, `as-test → ${end.name}, 8080`]);
         }
     });
 
@@ -204,9 +196,3 @@ describe("NetworkPolicies that are enforced, on the local node", function () {
         await helm("test", RELEASE, "--timeout", "120s");
     });
 });
-
-function endOf(one: Pod | typeof WORLD): End {
-    if (!("namespace" in one)) return one;
-    const { name, namespace, labels } = one;
-    return { name, namespace, labels };
-}

@@ -39,8 +39,8 @@ export interface OwnNode {
     start(program: string, ...args: readonly string[]): Promise<ChildProcess>;
     /** Runs a program in the node's namespaces, with the node's own iptables. @returns its standard output; an error when it fails */
     inside(...command: readonly string[]): Promise<string>;
-    /** Starts one there; the caller ends it. */
-    spawnInside(command: readonly string[], variables?: NodeJS.ProcessEnv): Promise<ChildProcess>;
+    /** Starts one there, which ends with the node at the latest. */
+    startInside(command: readonly string[], variables?: NodeJS.ProcessEnv): Promise<ChildProcess>;
     /** Lets the node learn of pods so many seconds late, as nodes of a large or busy cluster do. @returns ends it */
     learnLate(seconds: number): Promise<() => void>;
     down(): Promise<void>;
@@ -89,6 +89,7 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
     await loadImage(context, archive);
     const [repository = "", tag = ""] = archive.reference.split(":");
     const variables = { ...process.env, KUBECONFIG: info.kubeconfig, KUBECACHEDIR: path.join(folder, "kubectl") };
+    const started: ChildProcess[] = [];
     let files = 0;
 
     const inNamespace = async (namespace: string): Promise<Pick<OwnNode, "kubectl" | "helm">> => {
@@ -142,10 +143,12 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
             });
         },
         inside: async (...command) => (await runInNode(context, command, { timeLimit: 60_000 })).stdout,
-        spawnInside: async ([...command], more = {}) => {
+        startInside: async (command, more = {}) => {
             const [program = "", ...words] = [...(await enterNode(context)), ...command];
             const { env } = await nodeParts(context);
-            return spawn(program, words, { env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
+            const child = spawn(program, words, { env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
+            started.push(child);
+            return child;
         },
         learnLate: async (seconds) => {
             const { mounts, cgroup } = await siteOf(context);
@@ -167,6 +170,7 @@ export async function ownNode(name: string, namespace: string): Promise<OwnNode>
             };
         },
         down: async () => {
+            for (const child of started) child.kill("SIGKILL");
             await nodeCluster.down(context);
             fs.rmSync(folder, { recursive: true, force: true });
         },

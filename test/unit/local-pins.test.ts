@@ -1,11 +1,12 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { coerce, gte, validRange } from "semver";
 import { checkoutRoot } from "../../local/paths";
 import { pluginPins } from "../../local/plugins";
 import { goVersion, groupMegabytes, pins, toolNames, type Platform } from "../../local/tools/pins";
-import { fits, readableRange } from "../../local/tools/version";
+import { askVersion, fits, readableRange } from "../../local/tools/version";
 
 const platforms: readonly Platform[] = (["linux", "darwin"] as const).flatMap((os) =>
     (["amd64", "arm64"] as const).map((arch) => ({ os, arch })),
@@ -112,6 +113,24 @@ describe("the pins of the tools", () => {
             expect(pins[name].versionPattern.exec(output)?.[1]).to.equal(version);
         });
     }
+
+    it("ask nothing of a program that cannot tell: they read it", async () => {
+        const folder = mkdtempSync(join(tmpdir(), "ml-api-version-"));
+        const notRun = () => Promise.reject(new Error("it was run"));
+        const ask = (text: string) => {
+            writeFileSync(join(folder, "engine"), text);
+            return askVersion(join(folder, "engine"), pins["kube-network-policies"], notRun, {}, 1000);
+        };
+        try {
+            const module = "sigs.k8s.io/kube-network-policies";
+            expect(await ask(`\x7fELF\xffdep\t${module}\tv0.8.1\th1:dz=\n`)).to.deep.equal({ version: "0.8.1" });
+            expect(await ask(`\x7fELF\xff${module}/cmd`)).to.deep.equal({
+                problem: "it does not say which version it was built from",
+            });
+        } finally {
+            rmSync(folder, { recursive: true });
+        }
+    });
 
     it("are shown as ranges people can read", () => {
         expect(readableRange(">=1.34.0 <1.35.0-0")).to.equal(">=1.34.0 <1.35.0");
