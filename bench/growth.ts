@@ -1,9 +1,9 @@
 /**
- * What grows with the number of APIs in one program, of values of one API and of its pods: a preview without a change and an update of
- * one API, ours and by a Release without our guards; where the time goes; and what the state weighs. On a simulated cluster, where
+ * What grows with the number of APIs in one program and of values of one API: a preview without a change and an update of one API,
+ * ours and by a Release without our guards; with its pods: an update; where the time goes; and what the state weighs. On a simulated cluster, where
  * pods are ready at once. Prints tables, asserts nothing about seconds.
  *
- * node --require ts-node/register/transpile-only bench/growth.ts [--rounds 3] [--apis 50] [--values 1000] [--pods 100] [--keep]
+ * node --require ts-node/register/transpile-only bench/growth.ts [--rounds 3] [--apis 50] [--values 1000] [--pods 50] [--keep]
  */
 import * as fs from "node:fs";
 import * as os from "node:os";
@@ -47,11 +47,8 @@ async function main(): Promise<void> {
         const most = numberAsked(option, Math.max(...sizes));
         return sizes.filter((size) => size <= most);
     };
-    const sizes = [
-        ...upTo("--apis", [1, 5, 20, 50]).map(apis),
-        ...upTo("--values", [10, 100, 1000]).map(variables),
-        ...upTo("--pods", [10, 100]).map(pods),
-    ];
+    const sizes = [...upTo("--apis", [1, 5, 20, 50]).map(apis), ...upTo("--values", [10, 100, 1000]).map(variables)];
+    const rollouts = upTo("--pods", [10, 50]).map(pods);
     const deployers = sizes.flatMap(({ ours, plain }) => [ours, plain]);
     const cluster = lentCluster();
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "ml-api-bench-"));
@@ -78,13 +75,14 @@ async function main(): Promise<void> {
         report("growth", [
             secondsTable(sizes, times),
             oneMore(sizes, times),
+            await rolloutTable(rollouts, env),
             await whereItGoes(deployers, env, folder),
             await weights(deployers, env),
             `Medians of ${rounds} interleaved rounds, least and most in brackets.`,
             machine,
         ]);
     } finally {
-        for (const deployer of deployers) deployer.remove();
+        for (const { ours, plain } of [...sizes, ...rollouts]) for (const deployer of [ours, plain]) deployer.remove();
         fs.rmSync(folder, { recursive: true, force: true });
         await cluster.giveBack();
     }
@@ -150,6 +148,20 @@ function oneMore(sizes: readonly Size[], times: Times): string {
     };
     const rows = steps.map((step) => [step, cost("ours", step), cost("plain", step)]);
     return table([[`one API more, up to ${most.apis}`, "ours", "no guards"], ...rows]);
+}
+
+/** Once, and ours alone: pod after pod the cluster waits, and whoever deploys waits with it. */
+async function rolloutTable(sizes: readonly Size[], env: Environment): Promise<string> {
+    const rows: string[][] = [];
+    for (const { what, ours } of sizes) {
+        await ours.setUp(env);
+        ours.edit();
+        const began = performance.now();
+        await ours.up(env, true);
+        rows.push([what, ((performance.now() - began) / 1000).toFixed(0)]);
+        log(`ours, ${what}: updated in ${rows.at(-1)?.[1] ?? ""} s`);
+    }
+    return table([["one update, once", "seconds"], ...rows]);
 }
 
 /** One traced run of each, which is counted nowhere else. */

@@ -26,9 +26,7 @@ export const shown: Readonly<Record<string, Case>> = {
     "model-volume": {},
     "other-image": { plainApi: true },
     "warm-up": { plainApi: true },
-    // The sample API serves with one process.
     workers: {
-        plainApi: true,
         adds: { resources: { requests: { memory: "1Gi" } }, model: { memory: "64Mi" } },
     },
     "verify-off": {},

@@ -58,14 +58,15 @@ describe("the dashboard, asked of a real Prometheus", function () {
         });
         const [listen = 0, ...all] = await freePorts(1 + PODS.length + WORKERS.length, folder);
         const [ports, ofWorkers] = [all.slice(0, PODS.length), all.slice(PODS.length)];
-        for (const port of ports)
+        for (const [index, port] of ports.entries())
             start(python, ["-m", "mf_demo"], sample, {
                 ...{ PORT: String(port), MODEL_DIR: model, MAX_CONCURRENT_REQUESTS: String(LIMIT), LOG_LEVEL: "error" },
                 ...{ PATH: process.env.PATH, PYTHONDONTWRITEBYTECODE: "1" },
+                // One pod has two workers: no query may tell it from the others.
+                ...(index === 0 ? { WEB_CONCURRENCY: "2", PROMETHEUS_MULTIPROC_DIR: made("of-first") } : {}),
             });
         fs.writeFileSync(path.join(folder, "several.py"), SEVERAL);
-        const counts = path.join(folder, "counts");
-        fs.mkdirSync(counts);
+        const counts = made("counts");
         for (const [index, port] of ofWorkers.entries())
             start(python, ["-m", "uvicorn", "several:app", "--port", String(port), "--log-level", "error"], folder, {
                 ...{ PATH: process.env.PATH, PYTHONDONTWRITEBYTECODE: "1", WEB_CONCURRENCY: "2" },
@@ -105,6 +106,10 @@ describe("the dashboard, asked of a real Prometheus", function () {
         fs.rmSync(folder, { recursive: true, force: true });
     });
 
+    const made = (name: string): string => {
+        fs.mkdirSync(path.join(folder, name));
+        return path.join(folder, name);
+    };
     const write = (name: string, content: object): void => {
         fs.writeFileSync(path.join(folder, name), stringify(content));
     };

@@ -5,9 +5,9 @@ import os
 import time
 from pathlib import Path
 
-from mf_demo.__main__ import main
 from mf_demo.model import Model
 from mf_demo.schemas import FEATURES
+from mf_demo.server import main
 
 MAGNESIUM = FEATURES.index("magnesium")
 
@@ -24,4 +24,5 @@ class SlowModel:
         return self._model.predict(rows)
 
 
-main(load_model=SlowModel)
+if __name__ == "__main__":
+    main(load_model=SlowModel)

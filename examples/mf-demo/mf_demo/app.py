@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI, Request, Response, Security
@@ -23,6 +23,9 @@ from .model import Model, Predictor
 from .schemas import Alive, InputProblem, PredictRequest, PredictResponse, Problem, Ready
 from .serving import ServedModel
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .tracing import Traces
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,13 +53,25 @@ PREDICT_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(settings: Settings, load_model: Callable[[], Predictor] | None = None) -> FastAPI:
-    """Build the application. Raises SettingsError when the key file gives no key. Tests pass a model of their own."""
-    metrics = Metrics()
+def create_app(settings: Settings, load_model: Callable[[], Predictor] | None = None, first: bool = True) -> FastAPI:
+    """Build the application. Raises SettingsError when the key file gives no key. Tests pass a model of their own.
+
+    The first worker listens while its model loads, for whoever asks how that goes, any other one once both have it.
+    So a pod that is ready answers with one, whichever worker is asked, also while another one is replaced.
+    """
+    workers = settings.workers
+    metrics = Metrics(workers.metrics_dir if workers else None)
     keys = ApiKeys.load(settings.api_keys_file)
+    # Each worker takes its part: none of them knows how many the others are answering.
+    places = settings.max_concurrent_requests // (workers.count if workers else 1)
     served = ServedModel(
         load_model or (lambda: Model.load(settings.model_dir, settings.threads)), settings.threads, metrics
     )
+
+    async def load() -> None:
+        await served.load()
+        if workers and first and served.predictor is not None:
+            workers.first_is_ready.touch()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,36 +80,44 @@ def create_app(settings: Settings, load_model: Callable[[], Predictor] | None = 
         else:
             log.warning("API_KEYS_FILE is not set: everyone who reaches this port may ask")
         # Not awaited: the server listens at once, /livez answers, /readyz says "loading".
-        loading = asyncio.create_task(served.load())
+        loading = asyncio.create_task(load())
+        if workers and not first:
+            await loading
+            # A model that cannot be loaded is told by the log and by ml_api_model_ready.
+            while served.predictor is None or not workers.first_is_ready.exists():  # noqa: ASYNC110, another process
+                await asyncio.sleep(0.1)
+        metrics.in_flight_limit.set(places)
         yield
         loading.cancel()
         served.close()
+        if traces is not None:
+            await traces.close()
 
+    handlers = OPEN_PATHS | {PREDICT_PATH, OPENAPI_PATH, DOCS_PATH}
     app = FastAPI(
         title="mf-demo",
         description="Tells which of three wines is in the bottle. A sample Python ML API.",
         lifespan=lifespan,
         middleware=[
-            Middleware(
-                RequestLog,
-                metrics=metrics,
-                handlers=OPEN_PATHS | {PREDICT_PATH, OPENAPI_PATH, DOCS_PATH},
-            ),
+            Middleware(RequestLog, metrics=metrics, handlers=handlers),
             Middleware(RequireKey, keys=keys),
             Middleware(
                 Limits,
                 max_bytes=settings.max_request_bytes,
                 timeout_seconds=settings.request_timeout_seconds,
-                max_concurrent=settings.max_concurrent_requests,
+                max_concurrent=places,
                 metrics=metrics,
             ),
         ],
         # A redirect would be one more answer to document, and drops the body in many clients.
         redirect_slashes=False,
+        # FastAPI's own would tell paths and query strings; see tracing.py.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         openapi_url=OPENAPI_PATH,
         docs_url=DOCS_PATH,
         redoc_url=None,
     )
+    traces = _traces(app, handlers) if settings.traces_to else None
     app.exception_handler(RequestValidationError)(_invalid_input)
     app.exception_handler(HTTPException)(_http_problem)
     # RequireKey does the checking; this only tells the schema about it.
@@ -106,7 +129,9 @@ def create_app(settings: Settings, load_model: Callable[[], Predictor] | None = 
         predictor = served.predictor
         if predictor is None:
             raise HTTPException(503, served.reason, {"retry-after": "5"})
-        predictions = await served.predict(predictor, [wine.row() for wine in body.inputs])
+        rows = [wine.row() for wine in body.inputs]
+        with traces.inference(len(rows)) if traces else nullcontext():
+            predictions = await served.predict(predictor, rows)
         for prediction in predictions:
             metrics.predictions.labels(prediction.label).inc()
         return PredictResponse(predictions=predictions, model=predictor.identity)
@@ -129,6 +154,15 @@ def create_app(settings: Settings, load_model: Callable[[], Predictor] | None = 
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _traces(app: FastAPI, handlers: frozenset[str]) -> Traces:
+    from .tracing import Trace, Traces
+
+    traces = Traces(app.title)
+    # Outermost, so that the request's log line has the trace's id.
+    app.add_middleware(Trace, traces=traces, handlers=handlers)
+    return traces
 
 
 async def _invalid_input(_: Request, error: RequestValidationError) -> Response:

@@ -30,6 +30,11 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _CALLERS_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
+def known_method(scope: Scope) -> str:
+    """For labels: a caller must not be able to make up new ones."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
 def problem_response(
     status: int,
     code: str,
@@ -79,8 +84,7 @@ class RequestLog:
                 self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        # Labels come from fixed sets: a caller must not be able to make new time series.
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = known_method(scope)
         handler = scope["path"] if scope["path"] in self.handlers else "other"
         # 0: the caller hung up (or the drain's time was over) before there was an answer.
         shown = str(status) if status else "none"
@@ -140,8 +144,7 @@ class Limits:
         self.timeout_seconds = timeout_seconds
         self.max_concurrent = max_concurrent
         self.in_flight = 0
-        metrics.in_flight_limit.set(max_concurrent)
-        metrics.in_flight.set_function(lambda: self.in_flight)
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -155,11 +158,15 @@ class Limits:
             message = f"{self.max_concurrent} requests are being answered already; try again later"
             await problem_response(429, "too_many_requests", message, {"retry-after": "1"})(scope, receive, send)
             return
-        self.in_flight += 1
+        self._take(1)
         try:
             await self._bounded(scope, receive, send)
         finally:
-            self.in_flight -= 1
+            self._take(-1)
+
+    def _take(self, places: int) -> None:
+        self.in_flight += places
+        self.metrics.in_flight.set(self.in_flight)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: bytes | None = None

@@ -22,13 +22,28 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
+class Workers:
+    """Processes of one server, and the folder in which they meet."""
+
+    count: int
+    metrics_dir: Path
+
+    @property
+    def first_is_ready(self) -> Path:
+        """Is there while the first worker has its model: before that, no other one listens."""
+        return self.metrics_dir / "first-worker-is-ready"
+
+
+@dataclass(frozen=True)
 class Settings:
     port: int
     log_level: str
     request_timeout_seconds: float
+    workers: Workers | None
     max_concurrent_requests: int
     max_request_bytes: int
     api_keys_file: Path | None
+    traces_to: str | None
     model_dir: Path
     threads: int
     drain_seconds: float
@@ -51,16 +66,29 @@ class Settings:
                 problems.append(f"{name}: found {text[:80]!r}, expected {error}")
                 return default
 
-        # Told to be more processes, it would still be one, with the threads and the memory of a part.
-        read("WEB_CONCURRENCY", _one_process, 1)
+        count = read("WEB_CONCURRENCY", _positive_integer, 1)
+        folder = read("PROMETHEUS_MULTIPROC_DIR", _folder, None)
+        places = read("MAX_CONCURRENT_REQUESTS", _positive_integer, 8)
+        if count > 1 and not env.get("PROMETHEUS_MULTIPROC_DIR", "").strip():
+            problems.append(
+                f"PROMETHEUS_MULTIPROC_DIR: not set, expected a folder in which {count} workers "
+                "(WEB_CONCURRENCY) add up their metrics"
+            )
+        if places < count:
+            problems.append(
+                f"MAX_CONCURRENT_REQUESTS: found {places}, expected one or more for each of {count} workers"
+            )
         timeout = read("REQUEST_TIMEOUT_SECONDS", _positive_number, 30.0)
         settings = cls(
             port=read("PORT", _port, 8080),
             log_level=read("LOG_LEVEL", _log_level, "info"),
             request_timeout_seconds=timeout,
-            max_concurrent_requests=read("MAX_CONCURRENT_REQUESTS", _positive_integer, 8),
+            # With a folder prometheus_client counts for several, also where there is one worker.
+            workers=Workers(count, folder) if folder else None,
+            max_concurrent_requests=places,
             max_request_bytes=read("MAX_REQUEST_BYTES", _positive_integer, 1024 * 1024),
             api_keys_file=read("API_KEYS_FILE", Path, None),
+            traces_to=read("OTEL_EXPORTER_OTLP_ENDPOINT", _url, None),
             model_dir=read("MODEL_DIR", Path, Path("model")),
             # onnxruntime does not look at OMP_NUM_THREADS by itself; see model.py.
             threads=read("OMP_NUM_THREADS", _positive_integer, 1),
@@ -85,10 +113,11 @@ def _positive_integer(text: str) -> int:
     return int(text)
 
 
-def _one_process(text: str) -> int:
-    if text != "1":
-        raise ValueError("1, because this server is one process: run more pods (replicas) and set api.workers to 1")
-    return 1
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    if not folder.is_dir():
+        raise ValueError("a folder that is there")
+    return folder
 
 
 def _positive_number(text: str) -> float:
@@ -106,6 +135,12 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:6]) <= 65535:
         raise ValueError("a port number from 1 to 65535")
     return int(text)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("a collector's address, for example http://collector:4318")
+    return text
 
 
 def _log_level(text: str) -> str:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,7 @@ class Process:
         }
         env = {"PORT": self.port, "LOG_LEVEL": "debug", "PYTHONDONTWRITEBYTECODE": "1", **env}
         self.url = f"http://127.0.0.1:{self.port}"
+        self.metrics_dir = Path(env.get("PROMETHEUS_MULTIPROC_DIR", ""))
         self._log_file = log_file
         with log_file.open("wb") as log:
             self._process = subprocess.Popen(
@@ -169,8 +170,21 @@ class Process:
         return self._process.wait(seconds)
 
     def kill(self) -> None:
+        if self._process.poll() is not None:
+            return
+        # Of a supervisor that is killed, the workers would stay.
+        children = self.children()
         self._process.kill()
         self._process.wait()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    def children(self) -> list[int]:
+        """The workers, and a helper of Python's."""
+        pid = self._process.pid
+        listed = Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(child) for child in listed.read_text().split()] if listed.exists() else []
 
     def output(self) -> str:
         return self._log_file.read_text(encoding="utf-8")
@@ -185,11 +199,15 @@ class Process:
 
 @pytest.fixture
 def launch(model_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """launch(OMP_NUM_THREADS=2, …) starts `python -m mf_demo` with exactly these variables."""
+    """launch(OMP_NUM_THREADS=2, …) starts `python -m mf_demo` with these variables, those of its workers, no others."""
     started: list[Process] = []
 
-    def launch_one(module: str = "mf_demo", **env: Any) -> Process:
+    def launch_one(module: str = "mf_demo", workers: int = 1, **env: Any) -> Process:
         log_file = tmp_path / f"{len(started)}.log"
+        if workers > 1:
+            folder = tmp_path / f"{len(started)}.metrics"
+            folder.mkdir()
+            env = {"WEB_CONCURRENCY": workers, "PROMETHEUS_MULTIPROC_DIR": folder, **env}
         started.append(Process({"MODEL_DIR": model_dir, **env}, module, log_file))
         return started[-1]
 

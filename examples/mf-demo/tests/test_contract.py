@@ -72,6 +72,6 @@ def test_the_page_names_every_variable_the_server_reads() -> None:
     page = PAGE.read_text(encoding="utf-8")
     source = (PROJECT / "mf_demo" / "settings.py").read_text(encoding="utf-8")
     names = re.findall(r'\bread\(\s*"([A-Z_]+)"', source)
-    assert len(names) == 12
+    assert len(names) == 14
     for name in names:
         assert f"`{name}`" in page, name

@@ -76,13 +76,18 @@ def test_what_is_hardly_http_is_refused_and_the_server_goes_on(client: httpx.Cli
     assert client.get("/livez").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/model/../../keys", "//etc/passwd", "/predict/..;/keys", "/%00"])
+@pytest.mark.parametrize(
+    "path",
+    ["/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/model/../../keys", "//etc/passwd", "/predict/..;/keys", "/%00"],
+)
 def test_no_path_leads_to_a_file(client: httpx.Client, path: str) -> None:
     received = answer(client, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert received.startswith(b"HTTP/1.1 404 "), received[:200]
 
 
-def test_many_who_never_finish_their_request_do_not_keep_the_others_waiting(start: Start, wine: dict[str, float]) -> None:
+def test_many_who_never_finish_their_request_do_not_keep_the_others_waiting(
+    start: Start, wine: dict[str, float]
+) -> None:
     client = start(request_timeout_seconds=1, max_concurrent_requests=2)
     port = client.base_url.port or 0
     slow = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(50)]

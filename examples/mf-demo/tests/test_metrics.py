@@ -6,13 +6,16 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    families = text_string_to_metric_families(client.get("/metrics").text)
+def parsed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def samples(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return parsed(client.get("/metrics").text)
 
 
 def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
