@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, platform, release, totalmem } from "node:os";
-import { join } from "node:path";
+import { join, parse } from "node:path";
 import { checkoutRoot } from "../local/paths";
 
 /** Something to run again and again; rejects when it does not do what it should. */
@@ -128,5 +128,7 @@ export function report(bench: string, paragraphs: readonly string[]): void {
     if (!process.argv.includes("--keep")) return;
     const folder = join(checkoutRoot, "docs", "results");
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, `${bench}.txt`), `make bench BENCH=${bench}\n\n${text}`);
+    const args = process.argv.slice(2).filter((word) => word !== "--keep");
+    const asked = args.length > 0 ? ` ARGS="${args.join(" ")}"` : "";
+    writeFileSync(join(folder, `${bench}.txt`), `make bench BENCH=${parse(process.argv[1] ?? "").name}${asked}\n\n${text}`);
 }
