@@ -130,5 +130,8 @@ export function report(bench: string, paragraphs: readonly string[]): void {
     mkdirSync(folder, { recursive: true });
     const args = process.argv.slice(2).filter((word) => word !== "--keep");
     const asked = args.length > 0 ? ` ARGS="${args.join(" ")}"` : "";
-    writeFileSync(join(folder, `${bench}.txt`), `make bench BENCH=${parse(process.argv[1] ?? "").name}${asked}\n\n${text}`);
+    writeFileSync(
+        join(folder, `${bench}.txt`),
+        `make bench BENCH=${parse(process.argv[1] ?? "").name}${asked}\n\n${text}`,
+    );
 }
