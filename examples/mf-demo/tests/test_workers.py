@@ -97,7 +97,9 @@ def test_memory_and_processor_time_are_those_of_all_processes(launch: Launch) ->
 def test_a_worker_that_dies_is_replaced_and_nobody_is_sent_to_one_without_a_model(
     launch: Launch, wine: dict[str, float]
 ) -> None:
-    process = launch(SLOW, workers=2, LOAD_SECONDS=6, PREDICT_SECONDS=3, MAX_CONCURRENT_REQUESTS=64)
+    # A thread for each request: the replacement has to load for longer than all of them take.
+    slow = {"LOAD_SECONDS": 6, "PREDICT_SECONDS": 3, "OMP_NUM_THREADS": 8}
+    process = launch(SLOW, workers=2, MAX_CONCURRENT_REQUESTS=64, **slow)
     all_ready(process)
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, process, wine) for _ in range(8)]
