@@ -1,7 +1,7 @@
 /**
  * What grows with the number of APIs in one program and of values of one API: a preview without a change and an update of one API,
- * ours and by a Release without our guards; with its pods: an update; where the time goes; and what the state weighs. On a simulated cluster, where
- * pods are ready at once. Prints tables, asserts nothing about seconds.
+ * ours and by a Release without our guards; with its pods: an update; where the time goes; and what the state weighs. On a simulated
+ * cluster, where pods are ready at once. Prints tables, asserts nothing about seconds.
  *
  * node --require ts-node/register/transpile-only bench/growth.ts [--rounds 3] [--apis 50] [--values 1000] [--pods 50] [--keep]
  */
@@ -55,9 +55,7 @@ async function main(): Promise<void> {
     try {
         const env = await cluster.get();
         for (const deployer of deployers) {
-            const began = performance.now();
-            await deployer.setUp(env);
-            log(`${deployer.name}: first deploy in ${((performance.now() - began) / 1000).toFixed(0)} s`);
+            log(`${deployer.name}: first deploy in ${await secondsOf(() => deployer.setUp(env))} s`);
         }
         const contenders = deployers.flatMap(({ name, preview, edit, up }) => [
             { name: named(name, steps[0]), run: () => preview(env, false) },
@@ -82,7 +80,7 @@ async function main(): Promise<void> {
             machine,
         ]);
     } finally {
-        for (const { ours, plain } of [...sizes, ...rollouts]) for (const deployer of [ours, plain]) deployer.remove();
+        for (const deployer of [...deployers, ...rollouts]) deployer.remove();
         fs.rmSync(folder, { recursive: true, force: true });
         await cluster.giveBack();
     }
@@ -103,25 +101,34 @@ function variables(count: number): Size {
     return pair(`${count} values`, new Map([[`v${count}`, { env }]]));
 }
 
-function pods(count: number): Size {
-    return pair(`${count} pods`, new Map([[`p${count}`, { replicas: count }]]));
+function pods(count: number): PulumiDeployer {
+    return oursOf(`${count} pods`, withoutJobs(new Map([[`p${count}`, { replicas: count }]])));
 }
 
-/** The Job that verifies is left out of both: it costs a pod, and not the program. */
 function pair(what: string, values: ReadonlyMap<string, Values>): Size {
-    const name = what.toLowerCase().replace(" ", "-");
-    // What is changed stands in the first API's values, and nowhere before.
-    const own = [...values].map(([api, more], index): [string, Values] => [
-        api,
-        mergeValues(mergeValues(withoutJob, index === 0 ? { api: { logLevel: "debug" } } : {}), more),
-    ]);
-    const whole = own.map(([api, more]): [string, Values] => [api, mergeValues(devValues(), more)]);
+    const own = withoutJobs(values);
+    const whole = new Map([...own].map(([api, more]) => [api, mergeValues(devValues(), more)]));
     return {
         what,
         apis: values.size,
-        ours: pulumiDeployer(`ours, ${what}`, severalApis(name, new Map(own)).root, "values.json"),
-        plain: pulumiDeployer(`no guards, ${what}`, plainProgram(name, new Map(whole)), "values.json"),
+        ours: oursOf(what, own),
+        plain: pulumiDeployer(`no guards, ${what}`, plainProgram(folderOf(what), whole), "values.json"),
     };
+}
+
+/** The Job that verifies is left out everywhere: it costs a pod, and not the program. */
+function withoutJobs(values: ReadonlyMap<string, Values>): ReadonlyMap<string, Values> {
+    // What is changed stands in the first API's values, and nowhere before.
+    const changed = (index: number): Values => (index === 0 ? { api: { logLevel: "debug" } } : {});
+    return new Map(
+        [...values].map(([api, more], index) => [api, mergeValues(mergeValues(withoutJob, changed(index)), more)]),
+    );
+}
+
+const folderOf = (what: string): string => what.toLowerCase().replace(" ", "-");
+
+function oursOf(what: string, values: ReadonlyMap<string, Values>): PulumiDeployer {
+    return pulumiDeployer(`ours, ${what}`, severalApis(folderOf(what), values).root, "values.json");
 }
 
 function secondsTable(sizes: readonly Size[], times: Times): string {
@@ -151,17 +158,23 @@ function oneMore(sizes: readonly Size[], times: Times): string {
 }
 
 /** Once, and ours alone: pod after pod the cluster waits, and whoever deploys waits with it. */
-async function rolloutTable(sizes: readonly Size[], env: Environment): Promise<string> {
+async function rolloutTable(deployers: readonly PulumiDeployer[], env: Environment): Promise<string> {
     const rows: string[][] = [];
-    for (const { what, ours } of sizes) {
-        await ours.setUp(env);
-        ours.edit();
-        const began = performance.now();
-        await ours.up(env, true);
-        rows.push([what, ((performance.now() - began) / 1000).toFixed(0)]);
-        log(`ours, ${what}: updated in ${rows.at(-1)?.[1] ?? ""} s`);
+    for (const { name, setUp, edit, up } of deployers) {
+        await setUp(env);
+        edit();
+        const seconds = await secondsOf(() => up(env, true));
+        log(`${name}: updated in ${seconds} s`);
+        rows.push([name, seconds]);
     }
     return table([["one update, once", "seconds"], ...rows]);
+}
+
+/** What it takes, in whole ones. */
+async function secondsOf(work: () => Promise<void>): Promise<string> {
+    const began = performance.now();
+    await work();
+    return ((performance.now() - began) / 1000).toFixed(0);
 }
 
 /** One traced run of each, which is counted nowhere else. */

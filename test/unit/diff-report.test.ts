@@ -204,9 +204,9 @@ describe("the comment, whatever a chart renders,", () => {
         for (const [count, size, stacks] of [
             [1, 1, 3],
             [300, 30, 3],
-            [1000, 1, 3],
+            [5000, 1, 3],
             [10, 10, 200],
-            [1, 1, 500],
+            [1, 1, 2000],
         ] as const) {
             const all = Array.from({ length: stacks }, (_, index) =>
                 diffOf({ stack: `s${index}`, environment: `e${index}`, objects: big(count, size) }),

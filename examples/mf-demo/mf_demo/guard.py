@@ -30,9 +30,10 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _CALLERS_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-def known_method(scope: Scope) -> str:
-    """For labels: a caller must not be able to make up new ones."""
-    return scope["method"] if scope["method"] in _METHODS else "other"
+def labels_of(scope: Scope, handlers: frozenset[str]) -> tuple[str, str]:
+    """A request's method and handler, from fixed sets: a caller must not be able to make new time series or spans."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    return method, scope["path"] if scope["path"] in handlers else "other"
 
 
 def problem_response(
@@ -84,8 +85,7 @@ class RequestLog:
                 self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        method = known_method(scope)
-        handler = scope["path"] if scope["path"] in self.handlers else "other"
+        method, handler = labels_of(scope, self.handlers)
         # 0: the caller hung up (or the drain's time was over) before there was an answer.
         shown = str(status) if status else "none"
         self.metrics.requests.labels(method, handler, shown).inc()

@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .guard import OPEN_PATHS, known_method
+from .guard import OPEN_PATHS, labels_of
 
 CLOSE_SECONDS = 2
 
@@ -63,8 +63,7 @@ class Trace:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self.app(scope, receive, send)
             return
-        method = known_method(scope)
-        handler = scope["path"] if scope["path"] in self._handlers else "other"
+        method, handler = labels_of(scope, self._handlers)
         # Not `tracestate`, which is free text.
         parent = {"traceparent": value} if (value := Headers(scope=scope).get("traceparent")) else {}
         with self._span(

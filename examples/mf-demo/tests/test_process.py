@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .conftest import Process, eventually
+from .conftest import PROJECT, Process, eventually
 
 Launch = Callable[..., Process]
 SLOW = "tests.slow_server"
@@ -243,3 +243,5 @@ def test_nothing_is_written_to_disk(launch: Launch, wine: dict[str, float], tmp_
     process.wait()
     # onnxruntime's telemetry would leave an identifier and a database here.
     assert list(home.rglob("*")) == []
+    # Nor prometheus_client its numbers in the working folder, as it would for an empty variable.
+    assert list(PROJECT.glob("*.db")) == []
